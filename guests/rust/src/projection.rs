@@ -1,0 +1,93 @@
+//! What a projection is, and how it becomes a module.
+
+use crate::{Event, Failure, data};
+use serde::de::DeserializeOwned;
+
+/// A pure function from events to documents.
+///
+/// Hand the type to [`projection!`](crate::projection!) to make the crate a module.
+pub trait Projection {
+    /// A short name, for example `order-statistics`.
+    const NAME: &'static str;
+
+    /// The categories whose events it wants; all when empty.
+    const CATEGORIES: &'static [&'static str] = &[];
+
+    /// The names of all its collections.
+    const COLLECTIONS: &'static [&'static str];
+
+    /// What it reads events as.
+    ///
+    /// - An enum: each variant stands for the event type of its name (or of its `#[serde(rename = "…")]` and
+    ///   `#[serde(alias = "…")]`) and its fields are read from the data. The host hands over events of these types only,
+    ///   unless a variant is marked `#[serde(other)]`, which takes all the others. The data of a variant without fields is
+    ///   not read.
+    /// - `()`: events of all types; their data is not read.
+    /// - Anything else, for example a struct or `serde_json::Value`: events of all types; their data is read as that.
+    ///
+    /// An event whose data does not fit is a permanent failure which says so.
+    type Data: DeserializeOwned;
+
+    /// Handles one event. On success all documents written take effect together; on failure or panic none of them do.
+    fn handle(event: &Event, data: Self::Data) -> Result<(), Failure>;
+}
+
+/// Makes a module of a [`Projection`]: `lantern_guest::projection!(Orders);`, once in a crate.
+///
+/// The module's version is that of the crate.
+#[macro_export]
+macro_rules! projection {
+    ($projection:ty) => {
+        const _: () = {
+            struct Module;
+
+            impl $crate::bindings::Guest for Module {
+                fn describe() -> $crate::bindings::Description {
+                    $crate::exports::describe::<$projection>(::core::env!("CARGO_PKG_VERSION"))
+                }
+
+                fn handle(
+                    context: $crate::bindings::TraceContext,
+                    event: $crate::bindings::Event,
+                ) -> ::core::result::Result<(), $crate::bindings::Failure> {
+                    $crate::exports::handle::<$projection>(::core::env!("CARGO_PKG_VERSION"), context, event)
+                }
+            }
+
+    $crate::bindings::export_projection!(Module with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// What [`projection!`](crate::projection!) calls.
+#[doc(hidden)]
+pub mod exports {
+    use super::{Event, Projection, data};
+    use crate::{bindings, span};
+
+    pub fn describe<P: Projection>(version: &str) -> bindings::Description {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        bindings::Description {
+            name: P::NAME.to_owned(),
+            version: version.to_owned(),
+            categories: owned(P::CATEGORIES),
+            event_types: owned(data::event_types::<P::Data>()),
+            collections: owned(P::COLLECTIONS),
+        }
+    }
+
+    pub fn handle<P: Projection>(
+        version: &'static str,
+        context: bindings::TraceContext,
+        event: bindings::Event,
+    ) -> Result<(), bindings::Failure> {
+        let event = Event::new(event, context.into());
+        span::enter(event.trace(), P::NAME, version);
+        match data::read::<P::Data>(&event) {
+            Ok(Some(data)) => P::handle(&event, data)?,
+            Ok(None) => {}
+            Err(misfit) => return Err(event.misfit(&misfit).into()),
+        }
+        Ok(())
+    }
+}

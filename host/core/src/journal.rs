@@ -1,0 +1,168 @@
+//! The port of the journal: the host's own append-only history, beside the log. What a host runs is the fold of it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Position, ProjectionName, Timestamp, module::Limits};
+
+/// What happens to an event that cannot be handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It is parked with its stream; other streams go on.
+    #[default]
+    Park,
+    /// It is recorded as skipped, and its stream goes on.
+    Skip,
+    /// The projection stops until an operator resumes it.
+    Stop,
+}
+
+/// How failures are dealt with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FailurePolicy {
+    /// How often an event is tried while it fails with a transient failure, the first time included; at least 1.
+    pub attempts: u32,
+    /// The pause after the first failure, in milliseconds; doubles with every further one.
+    pub backoff_ms: u64,
+    /// The longest pause, in milliseconds.
+    pub max_backoff_ms: u64,
+    /// What happens then, and at once for any other failure.
+    pub then: OnFailure,
+}
+
+impl Default for FailurePolicy {
+    fn default() -> Self {
+        Self { attempts: 5, backoff_ms: 100, max_backoff_ms: 10_000, then: OnFailure::Park }
+    }
+}
+
+/// How a projection was deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its module.
+    pub module: Digest,
+    /// Where its first generation begins: the events after this position are handled.
+    pub start: Position,
+    /// What the module reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What the module may use.
+    pub limits: Limits,
+    /// How failures are dealt with.
+    pub failure_policy: FailurePolicy,
+}
+
+/// Something that happened to a projection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Happening {
+    /// It was deployed; its generation 1 begins.
+    Deployed(Deployment),
+    /// An operator paused it.
+    Paused,
+    /// An operator resumed it.
+    Resumed,
+    /// Its live generation changed modules: events after `position` are handled by `to`.
+    Swapped {
+        /// The last position handled by `from`.
+        position: Position,
+        /// The module before.
+        from: Digest,
+        /// The module after.
+        to: Digest,
+    },
+    /// A swap was refused before it took effect.
+    SwapRefused {
+        /// The module that was refused.
+        module: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// It went back to the module before: events after `position` are handled by `to`.
+    RolledBack {
+        /// The last position handled by `from`.
+        position: Position,
+        /// The module before.
+        from: Digest,
+        /// The module after.
+        to: Digest,
+        /// Who or what asked for it.
+        reason: String,
+    },
+    /// A new generation was begun beside the live one.
+    RebuildStarted {
+        /// Its number.
+        generation: u32,
+        /// Its module.
+        module: Digest,
+    },
+    /// A new generation was given up before it was promoted.
+    RebuildAbandoned {
+        /// Its number.
+        generation: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A generation became the live one.
+    Promoted {
+        /// Its number.
+        generation: u32,
+        /// The number of the one before.
+        previous: u32,
+        /// How far both had come.
+        position: Position,
+        /// The module of the new one.
+        module: Digest,
+    },
+    /// An operator had parked events tried again.
+    Retried {
+        /// How many were handled.
+        handled: u64,
+        /// How many are parked still.
+        remaining: u64,
+    },
+    /// An operator passed over a parked event.
+    Skipped {
+        /// Where it stands.
+        position: Position,
+    },
+    /// It stopped by itself and needs an operator.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// It was removed with its read model.
+    Removed,
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// 1, 2, 3 … over all projections.
+    pub sequence: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The projection.
+    pub projection: ProjectionName,
+    /// What happened.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// Why the journal could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journal failed: {0}")]
+pub struct JournalError(pub String);
+
+/// The host's own history. An entry is durable before it is acknowledged.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Adds an entry.
+    async fn append(&self, projection: &ProjectionName, happening: Happening) -> Result<Entry, JournalError>;
+
+    /// All entries, oldest first.
+    async fn entries(&self) -> Result<Vec<Entry>, JournalError>;
+}

@@ -1,0 +1,244 @@
+//! The port of modules: what turns an event into effects, and the library that keeps them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Effects, Event, Fate, Filter, ProjectionName, Timestamp, TraceContext, View, Witness};
+
+/// What a module says it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// A short name.
+    pub name: String,
+    /// The module's own version.
+    pub version: String,
+    /// The categories whose events it wants; all when empty.
+    pub categories: Vec<String>,
+    /// The event types it wants; all when empty.
+    pub event_types: Vec<String>,
+    /// The collections it keeps documents in.
+    pub collections: Vec<String>,
+}
+
+impl Description {
+    /// The filter that fits what the module wants.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter {
+            categories: self.categories.iter().cloned().collect(),
+            event_types: self.event_types.iter().cloned().collect(),
+            ..Filter::default()
+        }
+    }
+}
+
+/// What one module may use. Every limit is for one call unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How long one call may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// How much linear memory an instance may have, in bytes.
+    pub memory_bytes: u64,
+    /// How many elements the tables of an instance may have.
+    pub table_elements: u64,
+    /// How many bytes one call may hand to the host: documents, keys, spans and log lines together.
+    pub host_call_bytes: u64,
+    /// How many log lines are kept of one call; further ones are counted.
+    pub log_lines: u32,
+    /// How many spans are kept of one call; further ones are counted.
+    pub spans: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 1_000,
+            memory_bytes: 64 * 1024 * 1024,
+            table_elements: 20_000,
+            host_call_bytes: 4 * 1024 * 1024,
+            log_lines: 100,
+            spans: 100,
+        }
+    }
+}
+
+/// How a module is to be loaded for one projection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The projection it works for; part of its spans and log lines.
+    pub projection: ProjectionName,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The guest says that trying again may help.
+    Transient,
+    /// The guest says that trying again will not help.
+    Permanent,
+    /// The guest trapped: a panic, an overflow, an access outside its memory.
+    Trap,
+    /// The call took longer than its deadline.
+    Deadline,
+    /// The guest broke a limit or a rule of the host's imports.
+    Limit,
+    /// The host could not serve the call: its own storage failed. Not the guest's fault.
+    Host,
+}
+
+/// A call that failed. It left no trace in the read model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Why.
+    pub kind: FailureKind,
+    /// What happened, in words.
+    pub message: String,
+    /// The guest's call stack, where there is one.
+    pub backtrace: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a call stack.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), backtrace: None }
+    }
+
+    /// What becomes of the event.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match self.kind {
+            FailureKind::Transient => Fate::Retry,
+            FailureKind::Permanent | FailureKind::Trap | FailureKind::Deadline | FailureKind::Limit => Fate::Park,
+            FailureKind::Host => Fate::Stop,
+        }
+    }
+}
+
+/// Why an event is handled now, which decides where its handle span hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause<'a> {
+    /// It was just appended: the handle span is a child of the span that produced the event.
+    Live,
+    /// It is handled late or again: the handle span belongs to the batch's own trace and links to the producing span.
+    Replay {
+        /// The span of the batch.
+        batch: &'a TraceContext,
+    },
+    /// It is tried without effect, to see whether a module works.
+    DryRun,
+}
+
+/// One call of a module.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// Why it is handled.
+    pub cause: Cause<'a>,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The handle span, once an observer has opened one; handed to the guest.
+    pub trace: Option<TraceContext>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the module asks for, or why it failed.
+    pub result: Result<Effects, Failure>,
+    /// What the guest said meanwhile, also when it failed.
+    pub witness: Witness,
+    /// The trace the call belongs to, where it was recorded.
+    pub trace_id: Option<u128>,
+}
+
+impl From<Result<Effects, Failure>> for Outcome {
+    fn from(result: Result<Effects, Failure>) -> Self {
+        Self { result, witness: Witness::default(), trace_id: None }
+    }
+}
+
+/// A module, loaded and checked. Cheap to share; calls go through an [`Instance`].
+pub trait Module: Send + Sync {
+    /// Its address.
+    fn digest(&self) -> Digest;
+
+    /// What it says it is.
+    fn description(&self) -> &Description;
+
+    /// A new instance. Cheap: what costs is done at the first call.
+    fn instance(&self) -> Box<dyn Instance>;
+}
+
+/// One running copy of a module. It handles one event at a time, on a thread where blocking is allowed.
+///
+/// An instance that trapped replaces its inside by a fresh one at the next call: nothing outlives a failure.
+pub trait Instance: Send {
+    /// Handles an event on top of what the view shows.
+    fn handle(&mut self, call: &Call<'_>, view: &Arc<dyn View>) -> Outcome;
+}
+
+/// A module as the library keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its address: the SHA-256 of its bytes.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size: u64,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// What it says it is.
+    pub description: Description,
+    /// The world it belongs to.
+    pub world: String,
+    /// The interfaces it imports.
+    pub imports: Vec<String>,
+    /// The functions it exports.
+    pub exports: Vec<String>,
+}
+
+/// Why the library could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LibraryError {
+    /// The bytes are no module for this host. The text says which import or export is wrong.
+    #[error("this is no module for this host: {0}")]
+    Refused(String),
+    /// There is no such module.
+    #[error("there is no module {0}: `lantern module list` shows what is there, `lantern module push` adds one")]
+    Unknown(Digest),
+    /// More than one module begins with these digits.
+    #[error("`{0}` is the beginning of several digests: give more digits")]
+    Ambiguous(String),
+    /// The library's storage failed.
+    #[error("the module library failed: {0}")]
+    Unavailable(String),
+}
+
+/// The modules of a host, by the digest of their bytes.
+#[async_trait]
+pub trait Library: Send + Sync {
+    /// Checks, compiles and keeps a module. Pushing the same bytes again changes nothing.
+    async fn push(&self, bytes: Bytes) -> Result<Kept, LibraryError>;
+
+    /// All modules, oldest first.
+    async fn list(&self) -> Result<Vec<Kept>, LibraryError>;
+
+    /// One module.
+    async fn inspect(&self, digest: Digest) -> Result<Kept, LibraryError>;
+
+    /// Forgets a module. Whether it is still in use is the caller's to know.
+    async fn remove(&self, digest: Digest) -> Result<(), LibraryError>;
+
+    /// Makes a module ready to run for a projection.
+    async fn load(&self, digest: Digest, settings: &Settings) -> Result<Arc<dyn Module>, LibraryError>;
+}

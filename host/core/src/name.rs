@@ -1,0 +1,70 @@
+//! The name of a projection, which is also the name of its folder.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a projection: 1 to 64 of `a-z A-Z 0-9 _ -`, beginning with a letter or digit. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProjectionName(Arc<str>);
+
+/// Why a text is no projection name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no projection name: 1 to 64 letters, digits, `_` and `-` are allowed, the first a letter or digit"
+)]
+pub struct NameError {
+    text: String,
+}
+
+impl ProjectionName {
+    /// Checks and takes a name.
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
+        let text = text.into();
+        let fits = (1..=64).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if fits { Ok(Self(text)) } else { Err(NameError { text: text.to_string() }) }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProjectionName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for ProjectionName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl From<ProjectionName> for String {
+    fn from(name: ProjectionName) -> Self {
+        name.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for ProjectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ProjectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

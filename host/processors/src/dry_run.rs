@@ -1,0 +1,97 @@
+//! The dry run: a module is tried on events of the log without effect, before it may take over.
+
+use std::sync::Arc;
+
+use lantern_core::{
+    BatchView, Call, Cause, Document, Event, Filter, Module, Parked, Position, ReadModel, Value, View, documents::Scan,
+    parked::Standing, read_model::ReadModelError,
+};
+use tokio::runtime::Handle;
+
+use crate::{Ports, Refusal, guest_threads::GuestThreads};
+
+/// How many recent events are tried.
+const RECENT: usize = 50;
+
+/// How many parked events are tried.
+const PARKED: usize = 20;
+
+/// What a dry run that did not fail came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DryRun {
+    /// How many events were tried.
+    pub(crate) events: u64,
+    /// How many of the parked ones the module could handle.
+    pub(crate) mended: u64,
+}
+
+/// Tries a module on the last events the projection has handled, which it must all handle, and on parked events,
+/// which it may fail: they failed before. The read model as it stands is what the module sees.
+pub(crate) async fn dry_run(
+    ports: &Ports,
+    threads: &GuestThreads,
+    read_model: Arc<dyn ReadModel>,
+    module: Arc<dyn Module>,
+    until: Position,
+) -> Result<DryRun, Refusal> {
+    let parked: Vec<Parked> = read_model.parked(Position::START, usize::MAX).await?;
+    let recent = recent(ports, &module.description().filter(), until, &parked).await?;
+    let mut failed = Vec::new();
+    for record in parked.iter().filter(|record| record.standing == Standing::Failed).take(PARKED) {
+        let page = ports.log.read(Position(record.position.0 - 1), &Filter::all(), 1).await?;
+        failed.extend(page.events);
+    }
+    let committed: Arc<dyn View> = Arc::new(Committed { read_model, runtime: Handle::current() });
+    let tried = threads.run(move || tries(&*module, &recent, &failed, committed)).await;
+    tried.map_err(|_| Refusal::Interrupted)?.map_err(|refusal| *refusal)
+}
+
+/// The last events that were handled, in order.
+async fn recent(ports: &Ports, filter: &Filter, until: Position, parked: &[Parked]) -> Result<Vec<Event>, Refusal> {
+    let page = ports.log.read_backward(until.next(), filter, RECENT).await?;
+    let handled = |event: &Event| parked.binary_search_by_key(&event.position, |record| record.position).is_err();
+    let mut events: Vec<Event> = page.events.into_iter().filter(handled).collect();
+    events.reverse();
+    Ok(events)
+}
+
+fn tries(
+    module: &dyn Module,
+    recent: &[Event],
+    parked: &[Event],
+    committed: Arc<dyn View>,
+) -> Result<DryRun, Box<Refusal>> {
+    let mut instance = module.instance();
+    let folding = Arc::new(BatchView::new(committed, None));
+    let view: Arc<dyn View> = folding.clone();
+    let mut handle = |event: &Event| {
+        let call = Call { event, cause: Cause::DryRun, attempt: 1, trace: None };
+        instance.handle(&call, &view).result.map(|effects| folding.fold(effects))
+    };
+    for event in recent {
+        handle(event).map_err(|failure| Refusal::DryRun {
+            module: module.digest(),
+            position: event.position,
+            event_type: event.event_type.to_string(),
+            reason: failure.message,
+        })?;
+    }
+    let mended = parked.iter().filter(|event| handle(event).is_ok()).count();
+    Ok(DryRun { events: (recent.len() + parked.len()) as u64, mended: mended as u64 })
+}
+
+/// A read model seen from a guest thread without taking part in the cache of its owner.
+struct Committed {
+    read_model: Arc<dyn ReadModel>,
+    runtime: Handle,
+}
+
+impl View for Committed {
+    fn get(&self, collection: &str, key: &str) -> Result<Option<Value>, ReadModelError> {
+        self.runtime.block_on(self.read_model.get(collection, key))
+    }
+
+    fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError> {
+        self.runtime.block_on(self.read_model.scan(collection, scan))
+    }
+}

@@ -1,0 +1,42 @@
+//! How far a run has come, watched by everyone who asks.
+
+use std::sync::Arc;
+
+use lantern_core::{Digest, Module, Position, State};
+
+use crate::LastError;
+
+/// How far a run has come.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    pub(crate) state: State,
+    /// Whether it waits for an operator: an error it cannot mend by itself.
+    pub(crate) halted: bool,
+    /// The last position fully processed; events that do not fit the filter included.
+    pub(crate) position: Position,
+    pub(crate) handled: u64,
+    pub(crate) failed: u64,
+    pub(crate) parked_events: u64,
+    pub(crate) parked_streams: u64,
+    pub(crate) last_error: Option<LastError>,
+    pub(crate) module: Arc<dyn Module>,
+    /// The module a rollback goes back to.
+    pub(crate) previous: Option<Digest>,
+}
+
+impl Progress {
+    pub(crate) fn starting(module: Arc<dyn Module>, previous: Option<Digest>) -> Self {
+        Self {
+            state: State::Starting,
+            halted: false,
+            position: Position::START,
+            handled: 0,
+            failed: 0,
+            parked_events: 0,
+            parked_streams: 0,
+            last_error: None,
+            module,
+            previous,
+        }
+    }
+}

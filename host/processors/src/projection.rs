@@ -1,0 +1,207 @@
+//! A deployed projection: its live generation, what it can go back to, and the rebuild beside it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lantern_core::{
+    Digest, Generation, Module, Position, ProjectionName, ReadModel, State, Timestamp,
+    journal::{Deployment, FailurePolicy},
+    module::Settings,
+};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time,
+};
+
+use crate::{
+    Ports, RebuildStatus, Refusal, Status,
+    command::{Command, Reply},
+    guest_threads::GuestThreads,
+    progress::Progress,
+    roster::Back,
+    session::{Hold, Run},
+};
+
+/// How long one change waits for another to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many commands may wait for a run.
+const WAITING_COMMANDS: usize = 16;
+
+/// A generation that runs.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) number: u32,
+    pub(crate) read_model: Arc<dyn ReadModel>,
+    pub(crate) progress: watch::Receiver<Progress>,
+    commands: mpsc::Sender<Command>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// A generation that is about to run.
+pub(crate) struct Begun {
+    pub(crate) generation: Generation,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) read_model: Arc<dyn ReadModel>,
+    pub(crate) module: Arc<dyn Module>,
+    /// The module a rollback goes back to.
+    pub(crate) previous: Option<Digest>,
+    pub(crate) hold: Hold,
+}
+
+/// A deployed projection.
+pub(crate) struct Projection {
+    pub(crate) name: ProjectionName,
+    pub(crate) deployed_at: Timestamp,
+    pub(crate) deployment: Deployment,
+    standing: Mutex<Standing>,
+    /// Held while a swap, rollback, rebuild or removal is under way: one at a time.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What changes about a projection.
+pub(crate) struct Standing {
+    pub(crate) live: Running,
+    pub(crate) back: Option<Back>,
+    pub(crate) rebuild: Option<Running>,
+    pub(crate) last_generation: u32,
+}
+
+impl Projection {
+    pub(crate) fn new(
+        name: ProjectionName,
+        deployed_at: Timestamp,
+        deployment: Deployment,
+        standing: Standing,
+    ) -> Self {
+        Self { name, deployed_at, deployment, standing: Mutex::new(standing), changing: Arc::default() }
+    }
+
+    /// What changes about it. Held for moments only, never across an await.
+    pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {
+        // Every change is a single assignment, so a panic leaves nothing half-changed.
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to swap, roll back or rebuild. A change that is just ending is waited for; a rebuild is not.
+    pub(crate) async fn change(&self) -> Result<OwnedMutexGuard<()>, Refusal> {
+        let busy = || Refusal::Busy(self.name.clone());
+        if self.standing().rebuild.is_some() {
+            return Err(busy());
+        }
+        time::timeout(PATIENCE, self.changing.clone().lock_owned()).await.map_err(|_| busy())
+    }
+
+    /// The live generation.
+    pub(crate) fn live(&self) -> Running {
+        self.standing().live.clone()
+    }
+
+    /// How its modules are loaded.
+    pub(crate) fn settings(&self) -> Settings {
+        settings(&self.name, &self.deployment)
+    }
+
+    /// What it is doing.
+    pub(crate) fn status(&self, head: Position) -> Status {
+        let standing = self.standing();
+        let progress = standing.live.progress.borrow().clone();
+        let rebuild = standing.rebuild.as_ref().map(|running| {
+            let progress = running.progress.borrow();
+            RebuildStatus {
+                generation: running.number,
+                module: progress.module.digest(),
+                state: progress.state,
+                position: progress.position,
+            }
+        });
+        let previous_module = match &standing.back {
+            Some(Back::Generation { module, .. }) if progress.previous.is_none() => Some(*module),
+            Some(Back::Module(module)) => Some(progress.previous.unwrap_or(*module)),
+            _ => progress.previous,
+        };
+        Status {
+            name: self.name.clone(),
+            state: progress.state,
+            generation: standing.live.number,
+            module: progress.module.digest(),
+            description: progress.module.description().clone(),
+            previous_module,
+            position: progress.position,
+            head,
+            lag: head.since(progress.position),
+            handled: progress.handled,
+            failed: progress.failed,
+            parked_events: progress.parked_events,
+            parked_streams: progress.parked_streams,
+            last_error: progress.last_error,
+            rebuild,
+            deployed_at: self.deployed_at,
+            config: self.deployment.config.clone(),
+            limits: self.deployment.limits.clone(),
+            failure_policy: self.deployment.failure_policy.clone(),
+        }
+    }
+}
+
+/// How the modules of a projection are loaded.
+pub(crate) fn settings(name: &ProjectionName, deployment: &Deployment) -> Settings {
+    Settings { projection: name.clone(), limits: deployment.limits.clone(), config: deployment.config.clone() }
+}
+
+impl Running {
+    /// Starts the run of a generation.
+    pub(crate) fn start(ports: &Arc<Ports>, threads: &Arc<GuestThreads>, begun: Begun) -> Self {
+        let Begun { generation, policy, read_model, module, previous, hold } = begun;
+        let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
+        let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous));
+        let number = generation.number;
+        let run = Run {
+            generation,
+            ports: ports.clone(),
+            threads: threads.clone(),
+            read_model: read_model.clone(),
+            policy,
+            module,
+            previous: None,
+            hold,
+            progress: sender,
+            commands: receiver,
+        };
+        let task = Arc::new(Mutex::new(Some(tokio::spawn(run.run()))));
+        Self { number, read_model, progress, commands, task }
+    }
+
+    /// Gives a command and waits for the answer.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Refusal::ShuttingDown)?;
+        // A run that meets trouble before it answers drops the question with its session.
+        answer.await.map_err(|_| Refusal::Interrupted)?
+    }
+
+    /// Commits what is in flight and ends the run.
+    pub(crate) async fn stop(&self) {
+        // A run that has ended already needs no telling.
+        let _ = self.commands.send(Command::Stop).await;
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!("a run ended with a panic: {error}");
+        }
+    }
+
+    /// Waits until the position is processed. An error says in which state it will not get there by itself.
+    pub(crate) async fn reaches(&self, position: Position) -> Result<(), State> {
+        let mut progress = self.progress.clone();
+        let settled = |progress: &Progress| {
+            progress.position >= position || progress.halted || matches!(progress.state, State::Paused | State::Stopped)
+        };
+        let Ok(progress) = progress.wait_for(settled).await else { return Err(State::Stopped) };
+        if progress.position >= position { Ok(()) } else { Err(progress.state) }
+    }
+}

@@ -1,0 +1,148 @@
+//! The roster: what the journal says is deployed, and how it stands.
+
+use std::collections::BTreeMap;
+
+use lantern_core::{Digest, Entry, Happening, ProjectionName, Timestamp, journal::Deployment};
+
+/// What a rollback goes back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// The module before the last swap, on the same generation.
+    Module(Digest),
+    /// The generation before the last promotion.
+    Generation { number: u32, module: Digest },
+}
+
+/// A projection as the journal tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deployed {
+    pub(crate) deployment: Deployment,
+    pub(crate) deployed_at: Timestamp,
+    pub(crate) paused: bool,
+    /// The live generation.
+    pub(crate) generation: u32,
+    /// The module of the live generation.
+    pub(crate) module: Digest,
+    pub(crate) back: Option<Back>,
+    /// A generation that was begun and not promoted yet.
+    pub(crate) rebuild: Option<(u32, Digest)>,
+    /// The highest generation number given so far, also before a removal.
+    pub(crate) last_generation: u32,
+}
+
+/// What the journal says: the projections that are deployed, and the last generation number of every name that ever
+/// was, so that a number is never given twice.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    pub(crate) deployed: BTreeMap<ProjectionName, Deployed>,
+    pub(crate) last_generations: BTreeMap<ProjectionName, u32>,
+}
+
+impl Roster {
+    /// Folds the journal.
+    pub(crate) fn fold(entries: Vec<Entry>) -> Self {
+        let mut roster = Self::default();
+        for entry in entries {
+            roster.add(entry);
+        }
+        roster
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let last = self.last_generations.entry(entry.projection.clone()).or_insert(0);
+        if let Happening::Deployed(deployment) = entry.happening {
+            *last += 1;
+            let deployed = Deployed {
+                deployed_at: entry.at,
+                paused: false,
+                generation: *last,
+                module: deployment.module,
+                back: None,
+                rebuild: None,
+                last_generation: *last,
+                deployment,
+            };
+            self.deployed.insert(entry.projection, deployed);
+            return;
+        }
+        let Some(deployed) = self.deployed.get_mut(&entry.projection) else { return };
+        match entry.happening {
+            Happening::Paused => deployed.paused = true,
+            Happening::Resumed => deployed.paused = false,
+            Happening::Swapped { from, to, .. } | Happening::RolledBack { from, to, .. } => {
+                deployed.module = to;
+                deployed.back = Some(Back::Module(from));
+            }
+            Happening::RebuildStarted { generation, module } => {
+                *last = generation.max(*last);
+                deployed.last_generation = *last;
+                deployed.rebuild = Some((generation, module));
+            }
+            Happening::RebuildAbandoned { .. } => deployed.rebuild = None,
+            Happening::Promoted { generation, previous, module, .. } => {
+                deployed.back = Some(Back::Generation { number: previous, module: deployed.module });
+                deployed.generation = generation;
+                deployed.module = module;
+                deployed.rebuild = None;
+            }
+            Happening::Removed => drop(self.deployed.remove(&entry.projection)),
+            Happening::Deployed(_)
+            | Happening::SwapRefused { .. }
+            | Happening::Retried { .. }
+            | Happening::Skipped { .. }
+            | Happening::Stopped { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lantern_core::{Position, journal::FailurePolicy, module::Limits};
+
+    use super::*;
+
+    fn fold(happenings: Vec<Happening>) -> Roster {
+        let entry = |(sequence, happening)| Entry {
+            sequence,
+            at: Timestamp(0),
+            projection: ProjectionName::new("orders").unwrap(),
+            happening,
+        };
+        Roster::fold((1..).zip(happenings).map(entry).collect())
+    }
+
+    fn deployed(module: Digest) -> Happening {
+        Happening::Deployed(Deployment {
+            module,
+            start: Position::START,
+            config: BTreeMap::new(),
+            limits: Limits::default(),
+            failure_policy: FailurePolicy::default(),
+        })
+    }
+
+    #[test]
+    fn a_swap_and_a_promotion_say_what_to_go_back_to() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let name = ProjectionName::new("orders").unwrap();
+        let mut happenings = vec![deployed(a), Happening::Swapped { position: Position(7), from: a, to: b }];
+        let roster = fold(happenings.clone());
+        assert_eq!(roster.deployed[&name].module, b);
+        assert_eq!(roster.deployed[&name].back, Some(Back::Module(a)));
+
+        happenings.push(Happening::RebuildStarted { generation: 2, module: a });
+        assert_eq!(fold(happenings.clone()).deployed[&name].rebuild, Some((2, a)));
+        happenings.push(Happening::Promoted { generation: 2, previous: 1, position: Position(9), module: a });
+        let roster = fold(happenings);
+        assert_eq!(roster.deployed[&name].back, Some(Back::Generation { number: 1, module: b }));
+        assert_eq!((roster.deployed[&name].generation, roster.deployed[&name].rebuild), (2, None));
+    }
+
+    #[test]
+    fn a_generation_number_is_never_given_twice() {
+        let a = Digest::of(b"a");
+        let roster = fold(vec![deployed(a), Happening::Removed, deployed(a)]);
+        let name = ProjectionName::new("orders").unwrap();
+        assert_eq!(roster.deployed[&name].generation, 2);
+    }
+}

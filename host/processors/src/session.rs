@@ -1,0 +1,429 @@
+//! One generation and one ownership of it: what is in flight, what is committed, and what those who watch are shown.
+
+use std::sync::Arc;
+
+use lantern_core::{
+    Batch, Digest, Documents, Event, EventId, Fate, Filter, Generation, Happening, Lease, Module, Parked, Position,
+    ReadModel, State, Timestamp, TraceContext, View, journal::FailurePolicy, read_model::CommitError,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+};
+
+use crate::{
+    LastError, Ports,
+    command::Command,
+    guest_threads::GuestThreads,
+    handle::Worker,
+    held::{self, Held},
+    progress::Progress,
+    read_ahead::ReadAhead,
+};
+
+/// What keeps a run from handling events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nothing.
+    Free,
+    /// An operator paused it.
+    Paused,
+    /// An error it cannot mend by itself.
+    Halted,
+}
+
+/// One generation and all it needs to run.
+pub(crate) struct Run {
+    pub(crate) generation: Generation,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) threads: Arc<GuestThreads>,
+    pub(crate) read_model: Arc<dyn ReadModel>,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) module: Arc<dyn Module>,
+    /// The module before the last swap, kept warm.
+    pub(crate) previous: Option<Arc<dyn Module>>,
+    pub(crate) hold: Hold,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// Why a session ended.
+pub(crate) enum End {
+    /// It was told to.
+    Stop,
+    /// The log or the storage is in trouble; another session may fare better.
+    Trouble(String),
+    /// Somebody else owns the generation now.
+    Fenced(String),
+}
+
+pub(crate) type Step<T = ()> = Result<T, End>;
+
+impl Run {
+    /// Shows an error to those who watch.
+    pub(crate) fn fail(&self, message: String, position: Option<Position>, halted: bool) {
+        let at = self.ports.clock.now();
+        self.progress.send_modify(|progress| {
+            progress.state = State::Error;
+            progress.halted = halted;
+            progress.last_error = Some(LastError { message, at, position });
+        });
+    }
+
+    /// Writes to the journal.
+    pub(crate) async fn record(&self, happening: Happening) {
+        record(&self.ports, &self.generation, happening).await;
+    }
+
+    pub(crate) fn filter(&self) -> Filter {
+        self.module.description().filter()
+    }
+}
+
+/// Writes to the journal. A failure is only logged: what happened is in the read model already, and the next start of the
+/// host brings the journal up to date.
+pub(crate) async fn record(ports: &Ports, generation: &Generation, happening: Happening) {
+    if let Err(error) = ports.journal.append(&generation.projection, happening).await {
+        tracing::error!(%generation, "{error}");
+    }
+}
+
+/// A page that is being handled.
+pub(crate) struct Stretch {
+    pub(crate) events: Arc<Vec<Event>>,
+    pub(crate) next: usize,
+    pub(crate) end: Position,
+    pub(crate) at_head: bool,
+}
+
+/// A commit under way.
+pub(crate) struct InFlight {
+    pub(crate) task: JoinHandle<Result<(), CommitError>>,
+    pub(crate) until: Position,
+    pub(crate) handled: u64,
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) parked_events: u64,
+    pub(crate) parked_streams: u64,
+    /// The change of modules it records, if it does.
+    pub(crate) takeover: Option<Takeover>,
+}
+
+/// What a change of modules that is not committed yet goes back to when the commit fails.
+pub(crate) struct Takeover {
+    pub(crate) module: Arc<dyn Module>,
+    pub(crate) previous: Option<Arc<dyn Module>>,
+    /// The module before, as it is shown.
+    pub(crate) shown: Option<Digest>,
+}
+
+/// One ownership of a generation.
+pub(crate) struct Session<'r> {
+    pub(crate) run: &'r mut Run,
+    pub(crate) lease: Lease,
+    pub(crate) view: Arc<dyn View>,
+    /// Where the checkpoint stands once what is in flight is committed.
+    pub(crate) tip: Position,
+    /// How far the log has been looked through; beyond `tip` only by events that do not fit, unless `stretch` is set.
+    pub(crate) seen: Position,
+    pub(crate) reader: ReadAhead,
+    pub(crate) stretch: Option<Stretch>,
+    pub(crate) attempt: u32,
+    pub(crate) in_flight: Option<InFlight>,
+    /// `None` only while it is on a guest thread.
+    pub(crate) worker: Option<Worker>,
+    /// How many more calls a failure is held against the module.
+    pub(crate) probation: u64,
+    /// The next event fails under the previous module too: its failure counts as the event's own.
+    pub(crate) acquitted: bool,
+    pub(crate) live: bool,
+    pub(crate) waiting: Option<Command>,
+}
+
+impl<'r> Session<'r> {
+    /// Takes the generation and makes ready to go on from its checkpoint.
+    pub(crate) async fn begin(run: &'r mut Run) -> Step<Self> {
+        let trouble = |error: &dyn std::fmt::Display| End::Trouble(error.to_string());
+        let (lease, checkpoint) = run.read_model.take().await.map_err(|error| trouble(&error))?;
+        let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
+        let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await?;
+        let filter = run.filter();
+        let worker = Worker {
+            instance: run.module.instance(),
+            module: run.module.digest(),
+            held,
+            policy: run.policy.clone(),
+            clock: run.ports.clock.clone(),
+        };
+        let session = Self {
+            lease,
+            view: run.read_model.view(),
+            tip: checkpoint.position,
+            seen: checkpoint.position,
+            reader: ReadAhead::start(run.ports.log.clone(), checkpoint.position, filter),
+            stretch: None,
+            attempt: 1,
+            in_flight: None,
+            worker: Some(worker),
+            probation: 0,
+            acquitted: false,
+            live: false,
+            waiting: None,
+            run,
+        };
+        let (events, streams) = session.parked();
+        session.run.progress.send_modify(|progress| {
+            progress.position = checkpoint.position;
+            progress.handled = checkpoint.handled;
+            (progress.parked_events, progress.parked_streams) = (events, streams);
+        });
+        if let Some(message) = strayed {
+            session.run.hold = Hold::Halted;
+            session.run.fail(message, Some(checkpoint.position), true);
+        } else {
+            session.show();
+        }
+        Ok(session)
+    }
+
+    /// Starts a commit once the one before has ended.
+    pub(crate) async fn commit(&mut self, batch: Batch) -> Step {
+        self.settle().await?;
+        let (parked_events, parked_streams) = self.parked();
+        self.tip = batch.until;
+        let (until, handled, documents) = (batch.until, batch.handled, batch.documents.clone());
+        let (read_model, lease) = (self.run.read_model.clone(), self.lease);
+        let task = tokio::spawn(async move { read_model.commit(lease, &batch).await });
+        let takeover = None;
+        self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
+        Ok(())
+    }
+
+    /// Has a change of modules committed right after the commit under way, without waiting for either; `then` follows
+    /// once it is committed.
+    pub(crate) fn commit_takeover(
+        &mut self,
+        batch: Batch,
+        takeover: Takeover,
+        then: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let earlier = self.in_flight.take();
+        let (parked_events, parked_streams) = self.parked();
+        self.tip = batch.until;
+        let until = batch.until;
+        let handled = earlier.as_ref().map_or(0, |commit| commit.handled);
+        // The documents of the commit under way stay visible until all of it has ended.
+        let documents = earlier.as_ref().map_or_else(Arc::default, |commit| commit.documents.clone());
+        let (read_model, lease) = (self.run.read_model.clone(), self.lease);
+        let task = tokio::spawn(async move {
+            if let Some(earlier) = earlier {
+                ended(earlier.task.await)?;
+            }
+            read_model.commit(lease, &batch).await?;
+            then.await;
+            Ok(())
+        });
+        let takeover = Some(takeover);
+        self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
+    }
+
+    /// Waits for a change of modules that is under way, so that the next session knows which module is in charge.
+    pub(crate) async fn conclude(&mut self) {
+        if self.is_taken_over() {
+            // How the session ended is known already.
+            let _ = self.settle().await;
+        }
+    }
+
+    /// Whether a change of modules is under way.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|commit| commit.takeover.is_some())
+    }
+
+    /// Puts the module before back in charge.
+    fn withdraw(&mut self, takeover: Takeover) {
+        let Takeover { module, previous, shown } = takeover;
+        self.run.progress.send_modify(|progress| {
+            progress.module = module.clone();
+            progress.previous = shown;
+        });
+        (self.run.module, self.run.previous) = (module, previous);
+    }
+
+    /// Waits for the commit under way.
+    pub(crate) async fn settle(&mut self) -> Step {
+        if self.in_flight.is_none() {
+            return Ok(());
+        }
+        let result = committed(&mut self.in_flight).await;
+        self.settled(result)
+    }
+
+    /// Notes how a commit ended.
+    pub(crate) fn settled(&mut self, (commit, result): (InFlight, Result<(), CommitError>)) -> Step {
+        if let Err(error) = result {
+            if let Some(takeover) = commit.takeover {
+                self.withdraw(takeover);
+            }
+            return Err(match error.fate() {
+                Fate::Stop => End::Fenced(error.to_string()),
+                Fate::Retry | Fate::Park => End::Trouble(error.to_string()),
+            });
+        }
+        self.run.progress.send_if_modified(|progress| {
+            progress.position = commit.until;
+            progress.handled += commit.handled;
+            (progress.parked_events, progress.parked_streams) = (commit.parked_events, commit.parked_streams);
+            if commit.handled > 0 && self.attempt == 1 && self.run.hold == Hold::Free {
+                progress.last_error = None;
+            }
+            false
+        });
+        self.show();
+        Ok(())
+    }
+
+    /// Brings what the watchers see up to date and wakes them.
+    pub(crate) fn show(&self) {
+        let caught_up = self.stretch.is_none() && self.in_flight.is_none();
+        let state = match self.run.hold {
+            Hold::Paused => State::Paused,
+            Hold::Halted => State::Error,
+            Hold::Free if self.live => State::Live,
+            Hold::Free => State::CatchingUp,
+        };
+        self.run.progress.send_modify(|progress| {
+            progress.state = state;
+            progress.halted = self.run.hold == Hold::Halted;
+            if caught_up {
+                progress.position = self.seen;
+            }
+        });
+    }
+
+    /// Notes an error that may pass.
+    pub(crate) fn note(&self, message: String, position: Position) {
+        let at = self.run.ports.clock.now();
+        let error = LastError { message, at, position: Some(position) };
+        self.run.progress.send_modify(|progress| progress.last_error = Some(error));
+    }
+
+    /// Stops handling until an operator resumes.
+    pub(crate) async fn halt(&mut self, message: String, position: Option<Position>) {
+        self.run.hold = Hold::Halted;
+        self.run.fail(message.clone(), position, true);
+        self.run.record(Happening::Stopped { reason: message }).await;
+    }
+
+    /// Reads again from the boundary.
+    pub(crate) fn restart(&mut self) {
+        let boundary = self.boundary();
+        self.stretch = None;
+        self.seen = boundary;
+        self.reader = ReadAhead::start(self.run.ports.log.clone(), boundary, self.run.filter());
+    }
+
+    /// The last position that is done with: what comes after is not begun.
+    pub(crate) fn boundary(&self) -> Position {
+        if self.stretch.is_some() { self.tip } else { self.seen }
+    }
+
+    /// A batch that only moves the checkpoint.
+    pub(crate) fn blank(&self, until: Position) -> Batch {
+        Batch {
+            from: self.tip,
+            until,
+            last_event: None,
+            module: self.run.module.digest(),
+            documents: Arc::default(),
+            parked: Vec::<Parked>::new(),
+            released: Vec::new(),
+            handled: 0,
+            trace: None,
+            started_at: self.run.ports.clock.now(),
+        }
+    }
+
+    /// Where a batch that moves nothing stands.
+    pub(crate) fn tip(&self) -> Position {
+        self.tip
+    }
+
+    /// What is committed.
+    pub(crate) fn view(&self) -> Arc<dyn View> {
+        self.view.clone()
+    }
+
+    /// Takes the worker to a guest thread; [`Self::give_back`] returns it.
+    pub(crate) fn lend(&mut self) -> Option<Worker> {
+        self.worker.take()
+    }
+
+    /// Returns the worker.
+    pub(crate) fn give_back(&mut self, worker: Worker) {
+        self.worker = Some(worker);
+    }
+
+    /// The streams that are held back; empty while the worker is lent.
+    pub(crate) fn held(&mut self) -> Option<&mut Held> {
+        self.worker.as_mut().map(|worker| &mut worker.held)
+    }
+
+    /// How many events are parked, and of how many streams.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        let held = self.worker.as_ref().map(|worker| &worker.held);
+        held.map_or((0, 0), |held| (held.values().sum(), held.len() as u64))
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.run.ports.clock.now()
+    }
+}
+
+/// Waits for the commit under way, if there is one, and takes it out.
+pub(crate) async fn committed(in_flight: &mut Option<InFlight>) -> (InFlight, Result<(), CommitError>) {
+    let result = match in_flight.as_mut() {
+        Some(commit) => (&mut commit.task).await,
+        None => std::future::pending().await,
+    };
+    match in_flight.take() {
+        Some(commit) => (commit, ended(result)),
+        None => std::future::pending().await,
+    }
+}
+
+/// How the task of a commit ended.
+fn ended(result: Result<Result<(), CommitError>, JoinError>) -> Result<(), CommitError> {
+    result.unwrap_or_else(|_| Err(CommitError::Unavailable("the commit panicked".into())))
+}
+
+/// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
+async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Step<Option<String>> {
+    let head = *run.ports.log.head().borrow();
+    if position > head {
+        return Ok(Some(format!(
+            "the checkpoint is at {position}, but the log ends at {head}: it was replaced or went back in time; \
+             restore the log, or rebuild the projection"
+        )));
+    }
+    let Some(event) = event else { return Ok(None) };
+    let page = run.ports.log.read(Position(position.0 - 1), &Filter::all(), 1).await;
+    let page = page.map_err(|error| End::Trouble(error.to_string()))?;
+    let found = page.events.first().map(|event| event.id);
+    Ok((found != Some(event)).then(|| {
+        format!(
+            "the log has another event at the checkpoint {position} than the one handled: it was replaced or went \
+             back in time; restore the log, or rebuild the projection"
+        )
+    }))
+}
+
+/// The root of a new trace.
+pub(crate) fn new_trace() -> TraceContext {
+    TraceContext {
+        trace_id: fastrand::u128(1..),
+        span_id: fastrand::u64(1..),
+        flags: TraceContext::SAMPLED,
+        state: None,
+    }
+}

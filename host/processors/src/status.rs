@@ -1,0 +1,101 @@
+//! What a projection is doing: the answer to `status` and `list`.
+
+use std::collections::BTreeMap;
+
+use lantern_core::{
+    Digest, Position, ProjectionName, State, Timestamp,
+    journal::FailurePolicy,
+    module::{Description, Limits},
+};
+use serde::{Deserialize, Serialize};
+
+/// What a projection is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub name: ProjectionName,
+    /// Its state.
+    pub state: State,
+    /// The number of the live generation.
+    pub generation: u32,
+    /// The module that handles the next event.
+    pub module: Digest,
+    /// What the module says it is.
+    pub description: Description,
+    /// The module `rollback` goes back to.
+    pub previous_module: Option<Digest>,
+    /// The last position fully processed.
+    pub position: Position,
+    /// The head of the log.
+    pub head: Position,
+    /// How many positions lie between the two; 0 when it has caught up.
+    pub lag: u64,
+    /// How many events the live generation has handled since it began.
+    pub handled: u64,
+    /// How many calls failed since the host started, retries included.
+    pub failed: u64,
+    /// How many events are in the dead letters and hold their streams back.
+    pub parked_events: u64,
+    /// How many streams are held back.
+    pub parked_streams: u64,
+    /// The last error and when it happened, until the projection works again.
+    pub last_error: Option<LastError>,
+    /// The rebuild that is under way.
+    pub rebuild: Option<RebuildStatus>,
+    /// When it was deployed.
+    pub deployed_at: Timestamp,
+    /// What the module reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What the module may use.
+    pub limits: Limits,
+    /// How failures are dealt with.
+    pub failure_policy: FailurePolicy,
+}
+
+/// An error a projection met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// What went wrong.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// The event it happened at.
+    pub position: Option<Position>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildStatus {
+    /// The number of the new generation.
+    pub generation: u32,
+    /// Its module.
+    pub module: Digest,
+    /// Its state.
+    pub state: State,
+    /// The last position it has processed.
+    pub position: Position,
+}
+
+/// A change of modules that took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swapped {
+    /// The last position handled by `from`.
+    pub position: Position,
+    /// The module before.
+    pub from: Digest,
+    /// The module after.
+    pub to: Digest,
+    /// How many events the dry run tried, parked ones included.
+    pub dry_run_events: u64,
+    /// How many parked events the new module could handle in the dry run; `dead-letter retry` drains them.
+    pub parked_mended: u64,
+}
+
+/// What a retry of parked events did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// How many were handled.
+    pub handled: u64,
+    /// How many of the projection are parked still.
+    pub remaining: u64,
+}

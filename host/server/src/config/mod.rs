@@ -1,0 +1,7 @@
+//! The configuration: as written in a file and the environment, and as meant by the host.
+
+mod meant;
+mod written;
+
+pub(crate) use meant::{Config, LogFormat, Options, Store};
+pub(crate) use written::TEMPLATE;

@@ -1,0 +1,12 @@
+//! The backend in memory: the same promises as the others, gone with the process. For tests and for trying out.
+
+mod journal;
+mod log;
+mod read_model;
+
+#[cfg(test)]
+mod tests;
+
+pub use journal::Journal;
+pub use log::Log;
+pub use read_model::ReadModels;

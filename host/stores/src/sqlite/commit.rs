@@ -1,0 +1,247 @@
+//! The transaction of a batch: fence, documents, dead letters and checkpoint, together or not at all.
+//!
+//! An ordinary commit is not forced to the disk (`synchronous = normal`): a power loss takes the file back to an earlier
+//! commit, checkpoint and documents together, and the projection handles the events since then once more. So nothing
+//! is lost or doubled, and a commit costs no flush. What an operator was told must stay true, though: a commit that
+//! changes the module or carries a decision about parked events is on disk when it returns, and so is all before it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use lantern_core::{Batch, Checkpoint, Digest, Documents, EventId, Lease, Position, Value, parked::Standing};
+use rusqlite::{CachedStatement, Connection, Row, Transaction, TransactionBehavior, types::Type};
+
+use super::parked;
+
+/// The writing connection of a generation.
+pub(super) struct Writer {
+    connection: Connection,
+    /// The module of the checkpoint.
+    module: Digest,
+    /// Whether commits are forced to the disk at the moment.
+    forced: bool,
+    /// The numbers of the collections.
+    collections: HashMap<Arc<str>, i64>,
+}
+
+impl Writer {
+    /// Takes a connection whose commits are forced to the disk.
+    pub(super) fn new(connection: Connection) -> rusqlite::Result<Self> {
+        let module = checkpoint(&connection)?.module;
+        Ok(Self { connection, module, forced: true, collections: HashMap::new() })
+    }
+
+    /// Raises the epoch. It need not be on disk: a power loss that takes it back has ended its owner as well.
+    pub(super) fn take(&mut self) -> rusqlite::Result<(Lease, Checkpoint)> {
+        self.force(false)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("update checkpoint set epoch = epoch + 1", ())?;
+        let checkpoint = checkpoint(&transaction)?;
+        transaction.commit()?;
+        Ok((Lease { epoch: checkpoint.epoch }, checkpoint))
+    }
+
+    /// Commits a batch. The answer is whether it passed the fence. After an error the writer is not to be used again.
+    pub(super) fn commit(&mut self, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
+        let decided = batch.module != self.module
+            || !batch.released.is_empty()
+            || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped);
+        self.force(decided)?;
+        let committed = self.write(lease, batch)?;
+        if committed {
+            self.module = batch.module;
+        }
+        Ok(committed)
+    }
+
+    /// Sets whether commits are forced to the disk.
+    fn force(&mut self, forced: bool) -> rusqlite::Result<()> {
+        if self.forced != forced {
+            self.connection.pragma_update(None, "synchronous", if forced { "full" } else { "normal" })?;
+            self.forced = forced;
+        }
+        Ok(())
+    }
+
+    /// Writes a batch in one transaction, if it passes the fence.
+    fn write(&mut self, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !move_checkpoint(&transaction, lease, batch)? {
+            return Ok(false);
+        }
+        let new = write_documents(&transaction, &self.collections, &batch.documents)?;
+        for position in &batch.released {
+            parked::release(&transaction, *position)?;
+        }
+        for record in &batch.parked {
+            parked::write(&transaction, record)?;
+        }
+        transaction.commit()?;
+        self.collections.extend(new);
+        Ok(true)
+    }
+}
+
+/// The checkpoint.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
+    let mut statement =
+        connection.prepare_cached("select position, event_id, epoch, module, handled from checkpoint")?;
+    statement.query_row((), |row| {
+        Ok(Checkpoint {
+            position: Position(number(row, 0)?),
+            event_id: row.get::<_, Option<[u8; 16]>>(1)?.map(EventId::from_bytes),
+            epoch: number(row, 2)?,
+            module: Digest(row.get(3)?),
+            handled: number(row, 4)?,
+        })
+    })
+}
+
+/// Writes the checkpoint of a generation that begins.
+pub(super) fn begin(connection: &Connection, start: Position, module: Digest) -> rusqlite::Result<()> {
+    connection.execute(
+        "insert into checkpoint (one, position, epoch, module, handled) values (1, ?1, 0, ?2, 0)",
+        (start.0.cast_signed(), module.0),
+    )?;
+    Ok(())
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into()))
+}
+
+/// Moves the checkpoint, if it stands where the batch began and the lease is good.
+fn move_checkpoint(transaction: &Transaction<'_>, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
+    // A batch over no event leaves the proof of where the checkpoint stands as it is.
+    const MOVE: &str = "
+        update checkpoint set
+            position = ?1,
+            event_id = case when position = ?1 then event_id else ?2 end,
+            module = ?3,
+            handled = handled + ?4
+        where position = ?5 and epoch = ?6";
+    let moved = transaction.prepare_cached(MOVE)?.execute((
+        batch.until.0.cast_signed(),
+        batch.last_event.map(EventId::into_bytes),
+        batch.module.0,
+        batch.handled.cast_signed(),
+        batch.from.0.cast_signed(),
+        lease.epoch.cast_signed(),
+    ))?;
+    Ok(moved == 1)
+}
+
+/// Writes documents. Answers the collections that were given a number.
+fn write_documents(
+    transaction: &Transaction<'_>,
+    known: &HashMap<Arc<str>, i64>,
+    documents: &Documents,
+) -> rusqlite::Result<HashMap<Arc<str>, i64>> {
+    if documents.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut new = HashMap::new();
+    let mut changes: Vec<(i64, &str, Option<&Value>)> = Vec::with_capacity(documents.len());
+    let mut last: Option<(&Arc<str>, i64)> = None;
+    for (collection, key, value) in documents.iter() {
+        let number = match last {
+            Some((name, number)) if name == collection => number,
+            _ => number_of(transaction, known, &mut new, collection)?,
+        };
+        last = Some((collection, number));
+        changes.push((number, key, value));
+    }
+    // In the order of the tree, so that each of its pages is visited once.
+    changes.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    let mut put: CachedStatement<'_> =
+        transaction.prepare_cached("replace into document (collection, key, value) values (?1, ?2, ?3)")?;
+    let mut delete: CachedStatement<'_> =
+        transaction.prepare_cached("delete from document where collection = ?1 and key = ?2")?;
+    for (collection, key, value) in changes {
+        match value {
+            Some(value) => put.execute((collection, key, &**value))?,
+            None => delete.execute((collection, key))?,
+        };
+    }
+    Ok(new)
+}
+
+/// The number of a collection, which is given one when it has none.
+fn number_of(
+    transaction: &Transaction<'_>,
+    known: &HashMap<Arc<str>, i64>,
+    new: &mut HashMap<Arc<str>, i64>,
+    name: &Arc<str>,
+) -> rusqlite::Result<i64> {
+    if let Some(number) = known.get(name).or_else(|| new.get(name)) {
+        return Ok(*number);
+    }
+    let number = match super::documents::collection(transaction, name)? {
+        Some(number) => number,
+        None => {
+            transaction.prepare_cached("insert into collection (name) values (?1)")?.execute([&**name])?;
+            transaction.last_insert_rowid()
+        }
+    };
+    new.insert(name.clone(), number);
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use lantern_core::{EventType, Parked, StreamName, Timestamp};
+
+    use super::*;
+    use crate::{
+        contract::samples::{batch, module, writing},
+        sqlite::{
+            connection::{self, Absent},
+            schema,
+        },
+    };
+
+    fn parked(standing: Standing) -> Parked {
+        Parked {
+            position: Position(1),
+            event_id: EventId::nil(),
+            event_type: EventType::new("Placed").unwrap(),
+            stream: StreamName::new("A-1").unwrap(),
+            standing,
+            kind: None,
+            error: String::new(),
+            backtrace: None,
+            attempts: 1,
+            trace_id: None,
+            module: module("first"),
+            first_at: Timestamp(0),
+            last_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn what_an_operator_was_told_is_forced_to_the_disk_and_the_rest_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.db");
+        let first = |new: &Transaction<'_>| begin(new, Position::START, module("first"));
+        let connection = connection::open(&path, &schema::READ_MODEL, Absent::Create, first).unwrap();
+        let mut writer = Writer::new(connection).unwrap();
+        let (lease, _) = writer.take().unwrap();
+        let swapped = Batch { module: module("second"), ..batch(3, 4) };
+        let after = |from| Batch { module: module("second"), ..batch(from, from + 1) };
+        let cases = [
+            (writing(0, 1, "c", &[("k", Some("1"))]), false),
+            (Batch { parked: vec![parked(Standing::Failed), parked(Standing::Behind)], ..batch(1, 2) }, false),
+            (Batch { parked: vec![parked(Standing::Skipped)], ..batch(2, 3) }, true),
+            (swapped, true),
+            (after(4), false),
+            (Batch { released: vec![Position(1)], ..after(5) }, true),
+            (after(6), false),
+        ];
+        for (index, (batch, forced)) in cases.into_iter().enumerate() {
+            assert!(writer.commit(lease, &batch).unwrap(), "case {index}");
+            let synchronous: i64 = writer.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+            let (normal, full) = (1, 2);
+            assert_eq!(synchronous, if forced { full } else { normal }, "case {index}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The tables of the three kinds of files: the log, a generation's read model, the journal.
+//!
+//! Text that repeats is kept once and referred to by a small number, which keeps rows and indexes small: half of what
+//! an append costs is the pages it dirties.
+
+/// A kind of file. Its id and schema version are in the file's header (`application_id`, `user_version`).
+pub(super) struct Kind {
+    /// What people call it.
+    pub(super) name: &'static str,
+    /// Tells Lantern's files from all others, and from each other.
+    pub(super) application_id: i32,
+    /// The version of the tables below.
+    pub(super) version: i32,
+    /// The statements that make them.
+    pub(super) tables: &'static str,
+}
+
+/// The log. There is no index by category, type or tenant: each would cost every append, and saves a filtered read
+/// only the skipping of rows, of which it does millions a second. The columns a filter looks at stand before those
+/// that may fill further pages. The index of the ids is a table of its own, since it is written late: `indexed` says
+/// up to which position it has the ids that begin with each digit.
+pub(super) const LOG: Kind = Kind {
+    name: "log",
+    application_id: 0x4C_4E_54_4C,
+    version: 1,
+    tables: "
+        create table name (id integer primary key, text text not null unique) strict;
+        create table stream (id integer primary key, name text not null unique) strict;
+        create table event (
+            position integer primary key,
+            id blob not null,
+            stream integer not null,
+            version integer not null,
+            category integer not null,
+            type integer not null,
+            tenant integer,
+            schema_version integer not null,
+            time integer not null,
+            content_type integer,
+            source integer,
+            trace_id blob,
+            span_id integer,
+            trace_flags integer,
+            trace_state text,
+            correlation_id text,
+            causation_id text,
+            actor text,
+            extra text,
+            data any not null,
+            unique (stream, version)
+        ) strict;
+        create table event_id (id blob primary key, position integer not null) strict, without rowid;
+        create table indexed (slice integer primary key, position integer not null) strict;
+        with recursive digit (slice) as (values (0) union all select slice + 1 from digit where slice < 15)
+            insert into indexed (slice, position) select slice, 0 from digit;
+    ",
+};
+
+/// A generation's read model. Text is compared by its bytes (`binary`, the default), which is the order of a scan. A
+/// parked event is JSON beside the columns it is looked for by.
+pub(super) const READ_MODEL: Kind = Kind {
+    name: "read model",
+    application_id: 0x4C_4E_54_52,
+    version: 1,
+    tables: "
+        create table collection (id integer primary key, name text not null unique) strict;
+        create table document (
+            collection integer not null,
+            key text not null,
+            value text not null,
+            primary key (collection, key)
+        ) strict, without rowid;
+        create table checkpoint (
+            one integer primary key check (one = 1),
+            position integer not null,
+            event_id blob,
+            epoch integer not null,
+            module blob not null,
+            handled integer not null
+        ) strict;
+        create table parked (
+            position integer primary key,
+            stream text not null,
+            standing text not null,
+            record text not null
+        ) strict;
+        create index parked_stream on parked (stream) where standing <> 'skipped';
+    ",
+};
+
+/// The journal. An entry is JSON.
+pub(super) const JOURNAL: Kind = Kind {
+    name: "journal",
+    application_id: 0x4C_4E_54_4A,
+    version: 1,
+    tables: "create table entry (sequence integer primary key, entry text not null) strict;",
+};

@@ -1,0 +1,112 @@
+//! Opening files: what is not ours is refused and left alone, with a message that says what to do.
+
+use std::{fs, path::Path, sync::Arc};
+
+use lantern_core::{
+    Happening, Journal as _, Position, ProjectionName, ReadModels as _, SystemClock, read_model::ReadModelError,
+};
+use rusqlite::Connection;
+
+use super::Folder;
+use crate::{
+    contract::samples::{generation, module},
+    sqlite::{self, OpenError},
+};
+
+fn open_journal(path: &Path) -> Result<sqlite::Journal, OpenError> {
+    sqlite::Journal::open(path, Arc::new(SystemClock))
+}
+
+#[track_caller]
+fn assert_says(error: &OpenError, path: &Path, wanted: &str) {
+    let message = error.to_string();
+    assert!(message.contains(&path.display().to_string()) && message.contains(wanted), "{message}");
+}
+
+#[tokio::test]
+async fn files_of_others_are_refused_and_left_alone() {
+    let folder = Folder::new();
+    let (text, database) = (folder.path(), folder.path());
+    fs::write(&text, "no database, but long enough that it could be one".repeat(100)).unwrap();
+    Connection::open(&database).unwrap().execute_batch("create table theirs (column)").unwrap();
+    for path in [text, database] {
+        let before = fs::read(&path).unwrap();
+        let refused = sqlite::Log::open(&path).err().unwrap();
+        assert_says(&refused, &path, "is no log of Lantern");
+        assert_says(&open_journal(&path).err().unwrap(), &path, "is no journal of Lantern");
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn one_kind_of_file_is_not_taken_for_another() {
+    let folder = Folder::new();
+    let path = folder.path();
+    drop(sqlite::Log::open(&path).unwrap());
+    assert!(matches!(open_journal(&path), Err(OpenError::Foreign { kind: "journal", .. })));
+    drop(sqlite::Log::open(&path).unwrap());
+}
+
+#[tokio::test]
+async fn files_from_later_versions_are_refused() {
+    let folder = Folder::new();
+    let path = folder.path();
+    drop(sqlite::Log::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let refused = sqlite::Log::open(&path).err().unwrap();
+    assert_eq!(refused, OpenError::Newer { path: path.clone(), found: 2, known: 1 });
+    assert_says(&refused, &path, "use the version that wrote it");
+}
+
+#[tokio::test]
+async fn folders_that_cannot_be_used_are_named() {
+    let folder = Folder::new();
+    let file = folder.path();
+    fs::write(&file, "").unwrap();
+    let within = file.join("log.db");
+    assert_says(&sqlite::Log::open(within).err().unwrap(), &file, "cannot be opened");
+    assert_says(&sqlite::ReadModels::open(&file).err().unwrap(), &file, "cannot be opened");
+}
+
+#[tokio::test]
+async fn a_file_whose_making_was_interrupted_is_made_anew() {
+    let folder = Folder::new();
+    let models = folder.path();
+    let orders = generation("orders", 1);
+    let path = models.join("orders/1.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // What is there before the first transaction is committed: an empty file, or one with nothing but its header.
+    Connection::open(&path).unwrap().pragma_update(None, "journal_mode", "wal").unwrap();
+    let models = sqlite::ReadModels::open(&models).unwrap();
+    assert_eq!(models.open(&orders).await.err(), Some(ReadModelError::Unknown(orders.clone())));
+    let model = models.create(&orders, Position(3), module("first")).await.unwrap();
+    assert_eq!(model.checkpoint().await.unwrap().position, Position(3));
+}
+
+#[tokio::test]
+async fn a_damaged_generation_says_which_file() {
+    let folder = Folder::new();
+    let models = folder.path();
+    let path = models.join("orders/1.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "rubbish".repeat(1000)).unwrap();
+    let models = sqlite::ReadModels::open(&models).unwrap();
+    let refused = models.open(&generation("orders", 1)).await.err().unwrap();
+    assert!(matches!(refused, ReadModelError::Unavailable(_)));
+    assert!(refused.to_string().contains(&path.display().to_string()), "{refused}");
+}
+
+#[tokio::test]
+async fn the_journal_outlives_its_host_and_names_what_is_damaged() {
+    let folder = Folder::new();
+    let path = folder.path();
+    let orders = ProjectionName::new("orders").unwrap();
+    let first = open_journal(&path).unwrap().append(&orders, Happening::Paused).await.unwrap();
+    let journal = open_journal(&path).unwrap();
+    let second = journal.append(&orders, Happening::Resumed).await.unwrap();
+    assert_eq!(second.sequence, 2);
+    assert_eq!(journal.entries().await, Ok(vec![first, second]));
+    Connection::open(&path).unwrap().execute_batch("update entry set entry = '{}' where sequence = 2").unwrap();
+    let refused = journal.entries().await.unwrap_err().to_string();
+    assert!(refused.contains("entry 2 cannot be read") && refused.contains("backup"), "{refused}");
+}

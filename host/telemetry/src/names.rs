@@ -1,0 +1,119 @@
+//! The names of spans and the keys of attributes, as constants, with the table that explains them.
+//!
+//! | span | kind | opened by | parent |
+//! |---|---|---|---|
+//! | `POST /api/v1/events` and the like | server | the HTTP API | the `traceparent` of the request |
+//! | `eventsource.event_store.append_events` | internal | an append to the log | the caller's span, or none |
+//! | `eventsource.projection.handle` | internal | one call of a module | live: the span that produced the event; late: the batch; dry run: none |
+//! | `eventsource.catchup_runner.deliver_batch` | internal | a batch of late events | none |
+//! | any name | as said | a guest | the guest's own span, or the handle span |
+//!
+//! A handle span of a late event carries a link to the span that produced the event, so that old traces do not grow.
+//!
+//! | key | value | on |
+//! |---|---|---|
+//! | `eventsource.projection.name` | the projection | handle, batch |
+//! | `eventsource.event.type` | the event's type | handle; append of one event |
+//! | `eventsource.event.id` | the event's id | handle; append of one event |
+//! | `eventsource.event.count` | how many events | append |
+//! | `eventsource.aggregate.id` | the id of the stream, `42` of `Order-42` | handle; append to one stream |
+//! | `eventsource.aggregate.type` | the category of the stream, `Order` of `Order-42` | handle; append to one stream |
+//! | `eventsource.stream.id` | the whole name of the stream | handle; append to one stream |
+//! | `eventsource.position` | the event's place in the log; the last one of an append | handle, append |
+//! | `eventsource.version` | the event's place in its stream; the last one of an append | handle; append to one stream |
+//! | `eventsource.expected_version` | what the writer believed | append to one stream |
+//! | `eventsource.tenant.id` | whose data it is | handle |
+//! | `eventsource.retry.count` | attempts before this one, where there were any | handle |
+//! | `eventsource.batch.size` | how many events were handled | batch |
+//! | `eventsource.from_position`, `eventsource.to_position` | the checkpoint before and after; the first and last position of an append | batch, append |
+//! | `eventsource.error.type`, `error.type` | the kind of a failure, never its text | whatever failed |
+//! | `lantern.module.digest` | the module | handle, batch |
+//! | `lantern.generation` | the number of the generation | batch |
+//! | `lantern.attempt` | 1 for the first attempt | handle |
+//! | `lantern.dry_run` | `true` where the call has no effect | handle |
+//! | `db.system.name`, `db.operation.name` | the store, `append` | append |
+//!
+//! A failure is also the span event `exception` with `exception.type`, `exception.message` and, where the guest has
+//! one, `exception.stacktrace`. An event that is parked is the span event `lantern.parked` of its batch.
+
+/// One call of a module.
+pub const HANDLE: &str = "eventsource.projection.handle";
+/// An append to the log.
+pub const APPEND: &str = "eventsource.event_store.append_events";
+/// A batch of events that are handled late or again.
+pub const BATCH: &str = "eventsource.catchup_runner.deliver_batch";
+
+/// The projection.
+pub const PROJECTION: &str = "eventsource.projection.name";
+/// The type of the event.
+pub const EVENT_TYPE: &str = "eventsource.event.type";
+/// The id of the event.
+pub const EVENT_ID: &str = "eventsource.event.id";
+/// How many events.
+pub const EVENT_COUNT: &str = "eventsource.event.count";
+/// The id part of the stream's name.
+pub const AGGREGATE_ID: &str = "eventsource.aggregate.id";
+/// The category part of the stream's name.
+pub const AGGREGATE_TYPE: &str = "eventsource.aggregate.type";
+/// The whole name of the stream.
+pub const STREAM: &str = "eventsource.stream.id";
+/// The place in the log.
+pub const POSITION: &str = "eventsource.position";
+/// The place in the stream.
+pub const VERSION: &str = "eventsource.version";
+/// What the writer believed about the stream.
+pub const EXPECTED_VERSION: &str = "eventsource.expected_version";
+/// Whose data it is.
+pub const TENANT: &str = "eventsource.tenant.id";
+/// How many attempts there were before.
+pub const RETRY_COUNT: &str = "eventsource.retry.count";
+/// How many events a batch handled.
+pub const BATCH_SIZE: &str = "eventsource.batch.size";
+/// The checkpoint before, or the first position.
+pub const FROM_POSITION: &str = "eventsource.from_position";
+/// The checkpoint after, or the last position.
+pub const TO_POSITION: &str = "eventsource.to_position";
+/// The kind of a failure, under the name of the systems before this one.
+pub const EVENTSOURCE_ERROR_TYPE: &str = "eventsource.error.type";
+/// The kind of a failure, under the name of today's conventions.
+pub const ERROR_TYPE: &str = "error.type";
+/// The digest of the module.
+pub const MODULE: &str = "lantern.module.digest";
+/// The number of the generation.
+pub const GENERATION: &str = "lantern.generation";
+/// 1 for the first attempt.
+pub const ATTEMPT: &str = "lantern.attempt";
+/// Whether the call has no effect.
+pub const DRY_RUN: &str = "lantern.dry_run";
+/// The store.
+pub const DB_SYSTEM: &str = "db.system.name";
+/// What the store was asked for.
+pub const DB_OPERATION: &str = "db.operation.name";
+/// The method of an HTTP request.
+pub const HTTP_METHOD: &str = "http.request.method";
+/// The route of an HTTP request, as a pattern.
+pub const HTTP_ROUTE: &str = "http.route";
+/// The path of an HTTP request.
+pub const URL_PATH: &str = "url.path";
+/// `http` or `https`.
+pub const URL_SCHEME: &str = "url.scheme";
+/// The status of an HTTP response.
+pub const HTTP_STATUS: &str = "http.response.status_code";
+/// The program that sent an HTTP request.
+pub const USER_AGENT: &str = "user_agent.original";
+
+/// The span event of a failure.
+pub const EXCEPTION: &str = "exception";
+/// The kind of a failure, on its span event.
+pub const EXCEPTION_TYPE: &str = "exception.type";
+/// The text of a failure, on its span event.
+pub const EXCEPTION_MESSAGE: &str = "exception.message";
+/// The call stack of a failure, on its span event.
+pub const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
+/// The span event of an event that was parked.
+pub const PARKED: &str = "lantern.parked";
+/// Why an event was set aside: `failed`, `behind` or `skipped`.
+pub const STANDING: &str = "lantern.standing";
+
+/// The instrumentation scope of the host's own spans.
+pub const SCOPE: &str = "lantern";

@@ -1,0 +1,19 @@
+//! One file a promise.
+
+mod append;
+mod command_line;
+mod dead_letters;
+mod exchange;
+mod lifecycle;
+mod limits;
+mod loan;
+mod modules;
+mod neighbours;
+mod operations;
+mod read;
+mod rebuild;
+mod shutdown;
+mod start;
+mod swap;
+mod tour;
+mod tracing;

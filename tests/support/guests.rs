@@ -1,0 +1,58 @@
+//! The guests by name, and the promise that each has a test.
+
+use std::{collections::BTreeSet, fs};
+
+use super::artefacts;
+
+pub const CLOCKWORK: &str = "clockwork";
+pub const CONFIGURED: &str = "configured";
+pub const COUNTER: &str = "counter";
+pub const EMPTY: &str = "empty";
+pub const FLOODING: &str = "flooding";
+pub const HUNGRY: &str = "hungry";
+pub const LOOPING: &str = "looping";
+pub const MENDED: &str = "mended";
+pub const OTEL: &str = "otel";
+pub const POISON: &str = "poison";
+pub const RECURSIVE: &str = "recursive";
+pub const SLEEPY: &str = "sleepy";
+pub const TRAPPING: &str = "trapping";
+pub const WRONG_IMPORT: &str = "wrong-import";
+pub const WRONG_WORLD: &str = "wrong-world";
+
+pub const ORDERS_V1: &str = "orders-v1";
+pub const ORDERS_V2: &str = "orders-v2";
+pub const LOAN_APPLICATIONS: &str = "loan-applications";
+
+/// The compiler says when a constant above is used by no test; this says when a guest has no constant.
+#[test]
+fn each_guest_has_a_test() {
+    let tests = test_sources();
+    for guest in folders() {
+        let constant = format!("guests::{}", guest.to_uppercase().replace('-', "_"));
+        assert!(
+            tests.iter().any(|source| source.contains(&constant)),
+            "tests/guests/{guest} has no test: use `{constant}` in one under tests/flows or tests/faults"
+        );
+    }
+}
+
+fn folders() -> BTreeSet<String> {
+    let guests = artefacts::repository().join("tests/guests");
+    let folders: BTreeSet<_> = fs::read_dir(guests)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert!(folders.len() > 10, "the guests have moved: {folders:?}");
+    folders
+}
+
+fn test_sources() -> Vec<String> {
+    ["flows", "faults"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(artefacts::repository().join("tests").join(folder)).unwrap())
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect()
+}

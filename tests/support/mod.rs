@@ -1,0 +1,18 @@
+//! What the tests stand on: built artefacts, a running host, its clients, events to append and a trace collector.
+
+pub mod artefacts;
+pub mod cli;
+pub mod client;
+pub mod collector;
+pub mod events;
+pub mod guests;
+pub mod host;
+pub mod metrics;
+pub mod orders;
+pub mod output;
+pub mod projections;
+pub mod turn;
+pub mod wait;
+
+pub use client::Answer;
+pub use host::{Host, HostOptions};

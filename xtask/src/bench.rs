@@ -1,0 +1,16 @@
+//! `cargo xtask bench`: the benchmark, built for speed.
+
+use anyhow::Result;
+
+use crate::{
+    guests,
+    repository::{self, Repository},
+};
+
+/// Builds the guests, then the benchmark, and runs it.
+pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
+    guests::build(repository)?;
+    let mut command = repository.cargo("run");
+    command.args(["--release", "--package", "lantern-bench", "--"]).args(arguments);
+    repository::run(&mut command)
+}
