@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::Result;
-use lantern_core::{Call, Cause, Digest, Instance, ProjectionName, View};
+use lantern_core::{Call, Cause, Digest, Instance, Name, View};
 use lantern_processors::Start;
 
 use crate::{
@@ -62,7 +62,7 @@ async fn projected(world: &World, report: &mut Report, digest: Digest, count: us
     let host = world.host(make).await?;
     let (before, began) = (resident(), Instant::now());
     for number in 0..count {
-        let name = ProjectionName::new(format!("idle-{number}"))?;
+        let name = Name::new(format!("idle-{number}"))?;
         host.deploy(&name, digest, Start::Beginning).await?;
         whole(&host.supervisor.wait(&name, filled.head).await?, filled.head)?;
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lantern_core::{Batch, Position, ProjectionName};
+use lantern_core::{Batch, Position, Name};
 use lantern_processors::Start;
 
 use crate::{
@@ -60,7 +60,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         watch: Some(commits.clone()),
     };
     let host = world.host(make).await?;
-    let name = ProjectionName::new("live")?;
+    let name = Name::new("live")?;
     host.deploy(&name, digest, Start::Beginning).await?;
     let sent = steady(host.log.clone(), &mut Generator::new()?, RATE, bench.arguments.seconds).await?;
     let head = Position(sent.len() as u64);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use lantern_core::{Position, ProjectionName};
+use lantern_core::{Position, Name};
 use lantern_processors::Start;
 
 use crate::{
@@ -43,7 +43,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let list = host.supervisor.list();
     ensure!(list.len() == PROJECTIONS, "{} of {PROJECTIONS} projections are there", list.len());
     // What was committed is not handled again.
-    let name = ProjectionName::new("kept-0")?;
+    let name = Name::new("kept-0")?;
     whole(&host.supervisor.wait(&name, Position(events)).await?, Position(events))?;
     let what = format!("restart: {events} events, {PROJECTIONS} projections, until it serves");
     report.at_most(&what, serving.as_secs_f64() * 1e3, BUDGET, |figure| format!("{figure:.0} ms"));
@@ -64,7 +64,7 @@ async fn leave_behind(world: &World, processors: &Path, modules: &Path, events: 
     let make = Make { log: filled.log.clone(), library, telemetry: None, watch: None };
     let host = world::start(processors, make).await?;
     let names: Vec<_> =
-        (0..PROJECTIONS).map(|number| ProjectionName::new(format!("kept-{number}"))).collect::<Result<_, _>>()?;
+        (0..PROJECTIONS).map(|number| Name::new(format!("kept-{number}"))).collect::<Result<_, _>>()?;
     for name in &names {
         host.deploy(name, digest, Start::Beginning).await?;
     }

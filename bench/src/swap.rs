@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lantern_core::{Batch, Call, Cause, Digest, Position, ProjectionName, ReadModel, documents::Scan};
+use lantern_core::{Batch, Call, Cause, Digest, Position, Name, ReadModel, documents::Scan};
 use lantern_processors::Start;
 use serde::Deserialize;
 use tokio::time::sleep;
@@ -107,7 +107,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         watch: Some(gaps.clone()),
     };
     let host = world.host(make).await?;
-    let name = ProjectionName::new("swapped")?;
+    let name = Name::new("swapped")?;
     host.deploy(&name, modules[0], Start::Beginning).await?;
     let (log, seconds) = (host.log.clone(), bench.arguments.seconds);
     let load = tokio::spawn(async move { steady(log, &mut Generator::new()?, RATE, seconds).await });

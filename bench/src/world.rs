@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lantern_core::{
-    Clock, Digest, Library, Log, Position, ProjectionName, ReadModels, SystemClock,
+    Clock, Digest, Library, Log, Position, Name, ReadModels, SystemClock,
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
@@ -154,7 +154,7 @@ impl World {
     /// Deploys a module to a new host, waits until it has handled all of a log, and checks that it did.
     pub(crate) async fn rebuild(&self, module: Digest, filled: &Filled, make: Make<'_>) -> Result<Rebuilt> {
         let host = self.host(make).await?;
-        let name = ProjectionName::new("rebuilt")?;
+        let name = Name::new("rebuilt")?;
         let before = Processors::now();
         let began = Instant::now();
         host.deploy(&name, module, Start::Beginning).await?;
@@ -171,7 +171,7 @@ impl World {
 
 impl Host {
     /// Deploys a module with the default limits.
-    pub(crate) async fn deploy(&self, name: &ProjectionName, module: Digest, start: Start) -> Result<Status> {
+    pub(crate) async fn deploy(&self, name: &Name, module: Digest, start: Start) -> Result<Status> {
         let deploy = Deploy {
             name: name.clone(),
             module,
@@ -228,7 +228,7 @@ pub(crate) fn open_library(folder: &Path) -> Result<Arc<dyn Library>> {
 
 /// How a module is loaded outside of any host.
 pub(crate) fn settings() -> Result<Settings> {
-    Ok(Settings { projection: ProjectionName::new("bench")?, limits: Limits::default(), config: [].into() })
+    Ok(Settings { projection: Name::new("bench")?, limits: Limits::default(), config: [].into() })
 }
 
 /// Checks that a projection has handled every event up to a position, and parked none.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Digest, Document, Documents, Effects, EventId, Parked, Position, Timestamp, TraceContext, Value, View,
-    documents::Scan, read_model::ReadModelError,
+    Digest, Document, Documents, EventId, Parked, Position, ScheduleChange, Timestamp, TraceContext, Value, View,
+    Write, documents::Scan, read_model::ReadModelError,
 };
 
 /// The effects of the events `from+1 ..= until`, ready to be committed in one transaction.
@@ -23,6 +23,8 @@ pub struct Batch {
     pub module: Digest,
     /// Documents changed. Shared with the view of the batch that is handled while this one commits.
     pub documents: Arc<Documents>,
+    /// Changes to schedules, in order.
+    pub schedules: Vec<ScheduleChange>,
     /// Events parked, skipped, or tried again without success: replaces what is recorded at their positions.
     pub parked: Vec<Parked>,
     /// Parked events that were handled after all: their records are removed.
@@ -49,10 +51,10 @@ impl BatchView {
         Self { growing: Mutex::default(), committing, committed }
     }
 
-    /// Makes the effects of a handled event visible to the next.
-    pub fn fold(&self, effects: Effects) {
+    /// Makes the documents a handled event wrote visible to the next.
+    pub fn fold(&self, writes: Vec<Write>) {
         let mut growing = self.growing();
-        for write in effects.writes {
+        for write in writes {
             growing.set(write.collection, write.key, write.value);
         }
     }
@@ -113,8 +115,6 @@ pub fn merge(committed: Vec<Document>, changes: BTreeMap<Arc<str>, Option<Value>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Write;
-
     /// A committed read model of fixed documents in one collection.
     struct Fixed(BTreeMap<&'static str, &'static str>);
 
@@ -129,8 +129,8 @@ mod tests {
         }
     }
 
-    fn write(key: &str, value: Option<&str>) -> Effects {
-        Effects { writes: vec![Write { collection: "c".into(), key: key.into(), value: value.map(Value::from) }] }
+    fn write(key: &str, value: Option<&str>) -> Vec<Write> {
+        vec![Write { collection: "c".into(), key: key.into(), value: value.map(Value::from) }]
     }
 
     fn layered() -> BatchView {

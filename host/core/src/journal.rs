@@ -1,11 +1,11 @@
 //! The port of the journal: the host's own append-only history, beside the log. What a host runs is the fold of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Position, ProjectionName, Timestamp, module::Limits};
+use crate::{Digest, Grants, Kind, Name, Position, Timestamp, module::Limits};
 
 /// What happens to an event that cannot be handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Default for FailurePolicy {
     }
 }
 
-/// How a projection was deployed.
+/// How a projection or handler was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// Its module.
@@ -53,19 +53,121 @@ pub struct Deployment {
     pub limits: Limits,
     /// How failures are dealt with.
     pub failure_policy: FailurePolicy,
+    /// What the module may do beyond its own documents.
+    #[serde(default)]
+    pub grants: Grants,
 }
 
-/// Something that happened to a projection.
+/// When snapshots of an aggregate are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SnapshotPolicy {
+    /// Whenever the version passes a multiple of this number.
+    Every(NonZeroU64),
+    /// Never; those that are there are not used either.
+    Never,
+    /// When an operator asks for one.
+    Manual,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> Self {
+        Self::Every(EVERY)
+    }
+}
+
+/// How many events lie between two snapshots unless a deployment says otherwise.
+const EVERY: NonZeroU64 = match NonZeroU64::new(100) {
+    Some(every) => every,
+    None => NonZeroU64::MIN,
+};
+
+/// Why a text is no snapshot policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no snapshot policy: write `every-100` (or another number of events), `never` or `manual`")]
+pub struct SnapshotPolicyError {
+    text: String,
+}
+
+impl FromStr for SnapshotPolicy {
+    type Err = SnapshotPolicyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" => Ok(Self::Never),
+            "manual" => Ok(Self::Manual),
+            _ => match text.strip_prefix("every-").map(str::parse) {
+                Some(Ok(events)) => Ok(Self::Every(events)),
+                _ => Err(SnapshotPolicyError { text: text.into() }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for SnapshotPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(events) => write!(f, "every-{events}"),
+            Self::Never => f.write_str("never"),
+            Self::Manual => f.write_str("manual"),
+        }
+    }
+}
+
+impl TryFrom<String> for SnapshotPolicy {
+    type Error = SnapshotPolicyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SnapshotPolicy> for String {
+    fn from(policy: SnapshotPolicy) -> Self {
+        policy.to_string()
+    }
+}
+
+/// How an aggregate was deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregateDeployment {
+    /// Its module.
+    pub module: Digest,
+    /// What the module reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What the module may use.
+    pub limits: Limits,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotPolicy,
+}
+
+/// How an upcaster was deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpcasterDeployment {
+    /// Its module.
+    pub module: Digest,
+    /// What the module reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What the module may use.
+    pub limits: Limits,
+}
+
+/// Something that happened to what is deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Happening {
-    /// It was deployed; its generation 1 begins.
+    /// A projection or handler was deployed; its first generation begins.
     Deployed(Deployment),
+    /// An aggregate was deployed.
+    AggregateDeployed(AggregateDeployment),
+    /// An upcaster was deployed.
+    UpcasterDeployed(UpcasterDeployment),
     /// An operator paused it.
     Paused,
     /// An operator resumed it.
     Resumed,
-    /// Its live generation changed modules: events after `position` are handled by `to`.
+    /// It changed modules: events after `position` are handled by `to`. For an aggregate or upcaster, whose change is not
+    /// bound to a position, `position` is the head of the log at that moment.
     Swapped {
         /// The last position handled by `from`.
         position: Position,
@@ -134,19 +236,34 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+    /// An operator cancelled a schedule.
+    ScheduleCancelled {
+        /// Its key.
+        key: String,
+    },
     /// It was removed with its read model.
     Removed,
+}
+
+/// What a line of the journal is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Subject {
+    /// What it is deployed as.
+    pub kind: Kind,
+    /// The name it is deployed under. Projections and handlers share their names, the other kinds have their own.
+    pub name: Name,
 }
 
 /// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// 1, 2, 3 … over all projections.
+    /// 1, 2, 3 … over all subjects.
     pub sequence: u64,
     /// When it happened.
     pub at: Timestamp,
-    /// The projection.
-    pub projection: ProjectionName,
+    /// What it is about.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// What happened.
     #[serde(flatten)]
     pub happening: Happening,
@@ -161,7 +278,7 @@ pub struct JournalError(pub String);
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Adds an entry.
-    async fn append(&self, projection: &ProjectionName, happening: Happening) -> Result<Entry, JournalError>;
+    async fn append(&self, subject: &Subject, happening: Happening) -> Result<Entry, JournalError>;
 
     /// All entries, oldest first.
     async fn entries(&self) -> Result<Vec<Entry>, JournalError>;

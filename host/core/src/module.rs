@@ -1,4 +1,4 @@
-//! The port of modules: what turns an event into effects, and the library that keeps them.
+//! The port of processors' modules: what turns an event into effects; and the library that keeps modules of all kinds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,9 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Effects, Event, Fate, Filter, ProjectionName, Timestamp, TraceContext, View, Witness};
+use crate::{
+    AggregateModule, Digest, Effects, Event, Fate, Filter, Grants, Kind, Name, Timestamp, TraceContext, View, Witness,
+    aggregate::AggregateDescription,
+    upcasting::{Accepted, UpcasterDescription, UpcasterModule},
+};
 
-/// What a module says it is.
+/// What a processor's module says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// A short name.
@@ -21,6 +25,9 @@ pub struct Description {
     pub event_types: Vec<String>,
     /// The collections it keeps documents in.
     pub collections: Vec<String>,
+    /// The newest schema version it understands, by event type.
+    #[serde(default)]
+    pub schema_versions: Accepted,
 }
 
 impl Description {
@@ -66,15 +73,67 @@ impl Default for Limits {
     }
 }
 
-/// How a module is to be loaded for one projection.
+/// What a module of any kind says it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Described {
+    /// A projection.
+    Projection(Description),
+    /// A handler.
+    Handler(Description),
+    /// An aggregate.
+    Aggregate(AggregateDescription),
+    /// An upcaster.
+    Upcaster(UpcasterDescription),
+}
+
+impl Described {
+    /// What it is for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Projection(_) => Kind::Projection,
+            Self::Handler(_) => Kind::Handler,
+            Self::Aggregate(_) => Kind::Aggregate,
+            Self::Upcaster(_) => Kind::Upcaster,
+        }
+    }
+
+    /// Its short name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Projection(own) | Self::Handler(own) => &own.name,
+            Self::Aggregate(own) => &own.name,
+            Self::Upcaster(own) => &own.name,
+        }
+    }
+
+    /// The module's own version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Projection(own) | Self::Handler(own) => &own.version,
+            Self::Aggregate(own) => &own.version,
+            Self::Upcaster(own) => &own.version,
+        }
+    }
+}
+
+/// How a module is to be loaded for one deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The projection it works for; part of its spans and log lines.
-    pub projection: ProjectionName,
+    /// What it is deployed as. A module of another kind is refused.
+    pub kind: Kind,
+    /// The name it is deployed under; part of its spans and log lines.
+    pub name: Name,
     /// What it may use.
     pub limits: Limits,
     /// What it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// What it may do beyond its own documents; nothing unless it is a handler. A handler that imports what it is not
+    /// granted is refused.
+    pub grants: Grants,
 }
 
 /// Why a call failed.
@@ -158,13 +217,13 @@ pub struct Outcome {
     pub result: Result<Effects, Failure>,
     /// What the guest said meanwhile, also when it failed.
     pub witness: Witness,
-    /// The trace the call belongs to, where it was recorded.
-    pub trace_id: Option<u128>,
+    /// The handle span, where the call was traced: the parent of what it emits.
+    pub trace: Option<TraceContext>,
 }
 
 impl From<Result<Effects, Failure>> for Outcome {
     fn from(result: Result<Effects, Failure>) -> Self {
-        Self { result, witness: Witness::default(), trace_id: None }
+        Self { result, witness: Witness::default(), trace: None }
     }
 }
 
@@ -198,7 +257,7 @@ pub struct Kept {
     /// When it was pushed.
     pub pushed_at: Timestamp,
     /// What it says it is.
-    pub description: Description,
+    pub description: Described,
     /// The world it belongs to.
     pub world: String,
     /// The interfaces it imports.
@@ -239,6 +298,17 @@ pub trait Library: Send + Sync {
     /// Forgets a module. Whether it is still in use is the caller's to know.
     async fn remove(&self, digest: Digest) -> Result<(), LibraryError>;
 
-    /// Makes a module ready to run for a projection.
+    /// Makes a projection's or handler's module ready to run.
     async fn load(&self, digest: Digest, settings: &Settings) -> Result<Arc<dyn Module>, LibraryError>;
+
+    /// Makes an aggregate's module ready to run.
+    async fn load_aggregate(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn AggregateModule>, LibraryError>;
+
+    /// Makes an upcaster's module ready to run.
+    async fn load_upcaster(&self, digest: Digest, settings: &Settings)
+    -> Result<Arc<dyn UpcasterModule>, LibraryError>;
 }

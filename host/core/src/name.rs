@@ -1,24 +1,22 @@
-//! The name of a projection, which is also the name of its folder.
+//! The name under which a module is deployed, which is also the name of its folder.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a projection: 1 to 64 of `a-z A-Z 0-9 _ -`, beginning with a letter or digit. Cheap to clone.
+/// The name under which a module is deployed: 1 to 64 of `a-z A-Z 0-9 _ -`, beginning with a letter or digit. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ProjectionName(Arc<str>);
+pub struct Name(Arc<str>);
 
-/// Why a text is no projection name.
+/// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is no projection name: 1 to 64 letters, digits, `_` and `-` are allowed, the first a letter or digit"
-)]
+#[error("`{text}` is no name: 1 to 64 letters, digits, `_` and `-` are allowed, the first a letter or digit")]
 pub struct NameError {
     text: String,
 }
 
-impl ProjectionName {
+impl Name {
     /// Checks and takes a name.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
         let text = text.into();
@@ -35,7 +33,7 @@ impl ProjectionName {
     }
 }
 
-impl FromStr for ProjectionName {
+impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -43,7 +41,7 @@ impl FromStr for ProjectionName {
     }
 }
 
-impl TryFrom<String> for ProjectionName {
+impl TryFrom<String> for Name {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -51,19 +49,19 @@ impl TryFrom<String> for ProjectionName {
     }
 }
 
-impl From<ProjectionName> for String {
-    fn from(name: ProjectionName) -> Self {
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
         name.0.as_ref().into()
     }
 }
 
-impl fmt::Display for ProjectionName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-impl fmt::Debug for ProjectionName {
+impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }

@@ -6,21 +6,21 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Batch, Digest, Document, EventId, Fate, Parked, Position, ProjectionName, StreamName, Value, documents::Scan,
+    Batch, Digest, Document, EventId, Fate, Name, Parked, Position, Scheduled, StreamName, Value, documents::Scan,
 };
 
-/// One build of one projection's read model, with storage of its own.
+/// One build of one processor's read model, with storage of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation {
-    /// The projection.
-    pub projection: ProjectionName,
+    /// The processor.
+    pub processor: Name,
     /// 1, 2, 3 … in the order they were begun.
     pub number: u32,
 }
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.projection, self.number)
+        write!(f, "{}#{}", self.processor, self.number)
     }
 }
 
@@ -127,6 +127,13 @@ pub trait ReadModel: Send + Sync {
 
     /// One event in the dead letters.
     async fn parked_at(&self, position: Position) -> Result<Option<Parked>, ReadModelError>;
+
+    /// What is scheduled, the first due first; of the same moment in order of the keys.
+    async fn scheduled(&self) -> Result<Vec<Scheduled>, ReadModelError>;
+
+    /// Removes schedules whose events were emitted: those with these event ids that are still there. Fenced by the epoch
+    /// of the lease alone, since it moves no checkpoint.
+    async fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError>;
 
     /// The streams that are held back, and how many of their events are parked.
     async fn held_streams(&self) -> Result<Vec<(StreamName, u64)>, ReadModelError>;

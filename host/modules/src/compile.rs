@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Clock, ProjectionName,
+    Clock, Name,
     module::{Description, Limits, Settings},
 };
 use wasmtime::{
@@ -58,7 +58,7 @@ impl Compiler {
     /// Asks a module what it is, under default limits.
     pub(crate) fn describe(&self, pre: ProjectionPre<Guest>) -> Result<Description, String> {
         // Cannot fail: the text is a name.
-        let projection = ProjectionName::new("describe").map_err(|error| error.to_string())?;
+        let projection = Name::new("describe").map_err(|error| error.to_string())?;
         let settings = Settings { projection, limits: Limits::default(), config: Default::default() };
         let deployment = Deployment { settings, collections: Vec::new(), clock: self.clock.clone() };
         let description = WasmInstance::new(pre, Arc::new(deployment))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lantern_core::{
-    Digest, Generation, Module, Position, ProjectionName, ReadModel, State, Timestamp,
+    Digest, Generation, Module, Position, Name, ReadModel, State, Timestamp,
     journal::{Deployment, FailurePolicy},
     module::Settings,
 };
@@ -54,7 +54,7 @@ pub(crate) struct Begun {
 
 /// A deployed projection.
 pub(crate) struct Projection {
-    pub(crate) name: ProjectionName,
+    pub(crate) name: Name,
     pub(crate) deployed_at: Timestamp,
     pub(crate) deployment: Deployment,
     standing: Mutex<Standing>,
@@ -72,7 +72,7 @@ pub(crate) struct Standing {
 
 impl Projection {
     pub(crate) fn new(
-        name: ProjectionName,
+        name: Name,
         deployed_at: Timestamp,
         deployment: Deployment,
         standing: Standing,
@@ -148,7 +148,7 @@ impl Projection {
 }
 
 /// How the modules of a projection are loaded.
-pub(crate) fn settings(name: &ProjectionName, deployment: &Deployment) -> Settings {
+pub(crate) fn settings(name: &Name, deployment: &Deployment) -> Settings {
     Settings { projection: name.clone(), limits: deployment.limits.clone(), config: deployment.config.clone() }
 }
 

@@ -1,7 +1,7 @@
 //! Why the supervisor did not do what was asked.
 
 use lantern_core::{
-    Digest, Position, ProjectionName, State, StreamName, journal::JournalError, log::LogError, module::LibraryError,
+    Digest, Position, Name, State, StreamName, journal::JournalError, log::LogError, module::LibraryError,
     read_model::ReadModelError,
 };
 
@@ -10,15 +10,15 @@ use lantern_core::{
 pub enum Refusal {
     /// There is no such projection.
     #[error("there is no projection `{0}`: `lantern projection list` shows what is there")]
-    Unknown(ProjectionName),
+    Unknown(Name),
     /// The name is taken.
     #[error("projection `{0}` exists: `projection swap` changes its module, `projection remove` makes room")]
-    Exists(ProjectionName),
+    Exists(Name),
     /// The projection is in a state in which this cannot be done.
     #[error("projection `{name}` is {}: {mend}", state.as_str())]
     State {
         /// The projection.
-        name: ProjectionName,
+        name: Name,
         /// Its state.
         state: State,
         /// What to do about it.
@@ -26,18 +26,18 @@ pub enum Refusal {
     },
     /// There is nothing to go back to.
     #[error("projection `{0}` has nothing to roll back to: no swap or rebuild came before")]
-    NothingToRollBack(ProjectionName),
+    NothingToRollBack(Name),
     /// The projection already runs this module.
     #[error("projection `{name}` runs module {} already", module.short())]
     SameModule {
         /// The projection.
-        name: ProjectionName,
+        name: Name,
         /// The module.
         module: Digest,
     },
     /// Another swap, rollback or rebuild of the projection is under way.
     #[error("projection `{0}` is busy with another swap or rebuild: wait for it to end")]
-    Busy(ProjectionName),
+    Busy(Name),
     /// The new module failed its dry run.
     #[error("module {} failed its dry run at position {position} ({event_type}): {reason}", module.short())]
     DryRun {
@@ -54,7 +54,7 @@ pub enum Refusal {
     #[error("projection `{name}` has no collection `{collection}`: it has {}", known.join(", "))]
     UnknownCollection {
         /// The projection.
-        name: ProjectionName,
+        name: Name,
         /// What was asked for.
         collection: String,
         /// What there is.
@@ -64,7 +64,7 @@ pub enum Refusal {
     #[error("projection `{name}` has no parked event at position {position}")]
     NotParked {
         /// The projection.
-        name: ProjectionName,
+        name: Name,
         /// Where.
         position: Position,
     },
@@ -72,7 +72,7 @@ pub enum Refusal {
     #[error("projection `{name}` has no parked event of stream `{stream}`")]
     StreamNotParked {
         /// The projection.
-        name: ProjectionName,
+        name: Name,
         /// The stream.
         stream: StreamName,
     },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lantern_core::{Digest, Entry, Happening, ProjectionName, Timestamp, journal::Deployment};
+use lantern_core::{Digest, Entry, Happening, Name, Timestamp, journal::Deployment};
 
 /// What a rollback goes back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(crate) struct Deployed {
 /// was, so that a number is never given twice.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    pub(crate) deployed: BTreeMap<ProjectionName, Deployed>,
-    pub(crate) last_generations: BTreeMap<ProjectionName, u32>,
+    pub(crate) deployed: BTreeMap<Name, Deployed>,
+    pub(crate) last_generations: BTreeMap<Name, u32>,
 }
 
 impl Roster {
@@ -105,7 +105,7 @@ mod tests {
         let entry = |(sequence, happening)| Entry {
             sequence,
             at: Timestamp(0),
-            projection: ProjectionName::new("orders").unwrap(),
+            projection: Name::new("orders").unwrap(),
             happening,
         };
         Roster::fold((1..).zip(happenings).map(entry).collect())
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_swap_and_a_promotion_say_what_to_go_back_to() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let name = ProjectionName::new("orders").unwrap();
+        let name = Name::new("orders").unwrap();
         let mut happenings = vec![deployed(a), Happening::Swapped { position: Position(7), from: a, to: b }];
         let roster = fold(happenings.clone());
         assert_eq!(roster.deployed[&name].module, b);
@@ -142,7 +142,7 @@ mod tests {
     fn a_generation_number_is_never_given_twice() {
         let a = Digest::of(b"a");
         let roster = fold(vec![deployed(a), Happening::Removed, deployed(a)]);
-        let name = ProjectionName::new("orders").unwrap();
+        let name = Name::new("orders").unwrap();
         assert_eq!(roster.deployed[&name].generation, 2);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lantern_core::{
-    Digest, Position, ProjectionName, State, Timestamp,
+    Digest, Position, Name, State, Timestamp,
     journal::FailurePolicy,
     module::{Description, Limits},
 };
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
-    pub name: ProjectionName,
+    pub name: Name,
     /// Its state.
     pub state: State,
     /// The number of the live generation.

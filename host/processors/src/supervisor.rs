@@ -7,7 +7,7 @@ use std::{
 };
 
 use lantern_core::{
-    Clock, Digest, Entry, Generation, Happening, Journal, Library, Log, Position, ProjectionName, ReadModel,
+    Clock, Digest, Entry, Generation, Happening, Journal, Library, Log, Position, Name, ReadModel,
     ReadModels,
     journal::{Deployment, FailurePolicy},
     module::Limits,
@@ -54,7 +54,7 @@ pub enum Start {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deploy {
     /// Its name, which must be free.
-    pub name: ProjectionName,
+    pub name: Name,
     /// Its module.
     pub module: Digest,
     /// Where it begins.
@@ -82,8 +82,8 @@ struct Shared {
 }
 
 struct Projections {
-    running: BTreeMap<ProjectionName, Arc<Projection>>,
-    last_generations: BTreeMap<ProjectionName, u32>,
+    running: BTreeMap<Name, Arc<Projection>>,
+    last_generations: BTreeMap<Name, u32>,
     closed: bool,
 }
 
@@ -111,7 +111,7 @@ impl Supervisor {
     }
 
     /// Starts a projection the journal tells of.
-    async fn restore(&self, name: ProjectionName, deployed: Deployed) -> Result<(), Refusal> {
+    async fn restore(&self, name: Name, deployed: Deployed) -> Result<(), Refusal> {
         let ports = &self.shared.ports;
         let generation = Generation { projection: name.clone(), number: deployed.generation };
         let start = deployed.deployment.start;
@@ -139,7 +139,7 @@ impl Supervisor {
     /// made up for.
     async fn reconcile(
         &self,
-        name: &ProjectionName,
+        name: &Name,
         deployed: &Deployed,
         read_model: &dyn ReadModel,
     ) -> Result<(Digest, Option<Back>), Refusal> {
@@ -194,7 +194,7 @@ impl Supervisor {
     }
 
     /// Removes a projection with its read models.
-    pub async fn remove(&self, name: &ProjectionName) -> Result<(), Refusal> {
+    pub async fn remove(&self, name: &Name) -> Result<(), Refusal> {
         let _one = self.shared.deploying.lock().await;
         let projection = self.projection(name)?;
         let ports = &self.shared.ports;
@@ -219,7 +219,7 @@ impl Supervisor {
     }
 
     /// Pauses a projection at the next boundary; a paused one stays paused when the host starts again.
-    pub async fn pause(&self, name: &ProjectionName) -> Result<Status, Refusal> {
+    pub async fn pause(&self, name: &Name) -> Result<Status, Refusal> {
         let projection = self.projection(name)?;
         projection.live().ask(Command::Pause).await?;
         self.shared.ports.journal.append(name, Happening::Paused).await?;
@@ -227,7 +227,7 @@ impl Supervisor {
     }
 
     /// Lets a projection go on that was paused or stopped by an error.
-    pub async fn resume(&self, name: &ProjectionName) -> Result<Status, Refusal> {
+    pub async fn resume(&self, name: &Name) -> Result<Status, Refusal> {
         let projection = self.projection(name)?;
         projection.live().ask(Command::Resume).await?;
         self.shared.ports.journal.append(name, Happening::Resumed).await?;
@@ -242,13 +242,13 @@ impl Supervisor {
     }
 
     /// One projection.
-    pub fn status(&self, name: &ProjectionName) -> Result<Status, Refusal> {
+    pub fn status(&self, name: &Name) -> Result<Status, Refusal> {
         let projection = self.projection(name)?;
         Ok(self.show(&projection))
     }
 
     /// Waits until the live generation has processed a position. The caller bounds the wait.
-    pub async fn wait(&self, name: &ProjectionName, until: Position) -> Result<Status, Refusal> {
+    pub async fn wait(&self, name: &Name, until: Position) -> Result<Status, Refusal> {
         loop {
             let projection = self.projection(name)?;
             let live = projection.live();
@@ -266,7 +266,7 @@ impl Supervisor {
     }
 
     /// Replaces the module of the live generation between two events, after a dry run.
-    pub async fn swap(&self, name: &ProjectionName, module: Digest) -> Result<Swapped, Refusal> {
+    pub async fn swap(&self, name: &Name, module: Digest) -> Result<Swapped, Refusal> {
         let projection = self.projection(name)?;
         let _changing = projection.change().await?;
         let live = projection.live();
@@ -296,7 +296,7 @@ impl Supervisor {
 
     /// Goes back to the module before the last swap, at once; or to the generation before the last promotion, once it
     /// has caught up.
-    pub async fn rollback(&self, name: &ProjectionName) -> Result<Swapped, Refusal> {
+    pub async fn rollback(&self, name: &Name) -> Result<Swapped, Refusal> {
         let projection = self.projection(name)?;
         let back = projection.standing().back.clone();
         match back {
@@ -339,7 +339,7 @@ impl Supervisor {
 
     /// Begins a new generation beside the live one, with its module or another. It is promoted by itself when it has
     /// caught up.
-    pub async fn rebuild(&self, name: &ProjectionName, module: Option<Digest>) -> Result<Status, Refusal> {
+    pub async fn rebuild(&self, name: &Name, module: Option<Digest>) -> Result<Status, Refusal> {
         let projection = self.projection(name)?;
         let module = module.unwrap_or_else(|| projection.live().progress.borrow().module.digest());
         let number = projection.standing().last_generation + 1;
@@ -382,14 +382,14 @@ impl Supervisor {
     }
 
     /// What happened to a projection, oldest first; also of one that was removed.
-    pub async fn history(&self, name: &ProjectionName) -> Result<Vec<Entry>, Refusal> {
+    pub async fn history(&self, name: &Name) -> Result<Vec<Entry>, Refusal> {
         let mut entries = self.shared.ports.journal.entries().await?;
         entries.retain(|entry| entry.projection == *name);
         if entries.is_empty() { Err(Refusal::Unknown(name.clone())) } else { Ok(entries) }
     }
 
     /// The live read model. A collection that is given must be one of the module's.
-    pub fn read_model(&self, name: &ProjectionName, collection: Option<&str>) -> Result<Arc<dyn ReadModel>, Refusal> {
+    pub fn read_model(&self, name: &Name, collection: Option<&str>) -> Result<Arc<dyn ReadModel>, Refusal> {
         let live = self.projection(name)?.live();
         if let Some(collection) = collection {
             let module = live.progress.borrow().module.clone();
@@ -403,18 +403,18 @@ impl Supervisor {
     }
 
     /// Tries parked events again.
-    pub async fn retry(&self, name: &ProjectionName, selection: Selection) -> Result<Retried, Refusal> {
+    pub async fn retry(&self, name: &Name, selection: Selection) -> Result<Retried, Refusal> {
         self.projection(name)?.live().ask(|reply| Command::Retry { selection, reply }).await
     }
 
     /// Passes over the first parked event of a stream. Its record stays, as skipped.
-    pub async fn skip(&self, name: &ProjectionName, position: Position) -> Result<(), Refusal> {
+    pub async fn skip(&self, name: &Name, position: Position) -> Result<(), Refusal> {
         self.projection(name)?.live().ask(|reply| Command::Skip { position, reply }).await
     }
 
     /// Which modules are needed: those that run, are being rebuilt with, or can be gone back to.
     #[must_use]
-    pub fn modules_in_use(&self) -> Vec<(ProjectionName, Digest)> {
+    pub fn modules_in_use(&self) -> Vec<(Name, Digest)> {
         let projections: Vec<_> = self.projections().running.values().cloned().collect();
         let mut in_use = Vec::new();
         for projection in projections {
@@ -460,7 +460,7 @@ impl Supervisor {
         projection.status(*self.shared.ports.log.head().borrow())
     }
 
-    fn projection(&self, name: &ProjectionName) -> Result<Arc<Projection>, Refusal> {
+    fn projection(&self, name: &Name) -> Result<Arc<Projection>, Refusal> {
         self.projections().running.get(name).cloned().ok_or_else(|| Refusal::Unknown(name.clone()))
     }
 

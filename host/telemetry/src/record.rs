@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use lantern_core::{
-    Digest, EventId, EventType, Position, ProjectionName, StreamName, Timestamp, Version,
+    Digest, EventId, EventType, Position, Name, StreamName, Timestamp, Version,
     module::Failure,
     witness::{Attribute, GuestSpan, SpanKind, SpanStatus},
 };
@@ -19,13 +19,13 @@ const MAX_FAILURE: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct Labels {
     /// The projection.
-    pub(crate) projection: ProjectionName,
+    pub(crate) projection: Name,
     /// The digest of the module, as spans show it.
     pub(crate) module: String,
 }
 
 impl Labels {
-    pub(crate) fn new(projection: ProjectionName, module: Digest) -> Self {
+    pub(crate) fn new(projection: Name, module: Digest) -> Self {
         Self { projection, module: module.to_string() }
     }
 }

@@ -233,7 +233,7 @@ fn listed(collections: &[Arc<str>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lantern_core::{ProjectionName, SystemClock, module::Settings};
+    use lantern_core::{Name, SystemClock, module::Settings};
 
     use super::*;
 
@@ -258,7 +258,7 @@ mod tests {
 
     fn documents(memory_bytes: u64) -> Documents {
         let mut settings = Settings {
-            projection: ProjectionName::new("p").unwrap(),
+            projection: Name::new("p").unwrap(),
             limits: Default::default(),
             config: BTreeMap::new(),
         };

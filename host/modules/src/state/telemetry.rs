@@ -170,7 +170,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lantern_core::{
-        ProjectionName, SystemClock,
+        Name, SystemClock,
         module::{Limits, Settings},
         witness::{SpanKind, SpanStatus},
     };
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn telemetry(limits: Limits) -> Telemetry {
-        let settings = Settings { projection: ProjectionName::new("p").unwrap(), limits, config: BTreeMap::new() };
+        let settings = Settings { projection: Name::new("p").unwrap(), limits, config: BTreeMap::new() };
         let deployment = Deployment { settings, collections: Vec::new(), clock: Arc::new(SystemClock) };
         let mut telemetry = Telemetry::new(Arc::new(deployment));
         let trace = TraceContext { trace_id: 1, span_id: 7, flags: TraceContext::SAMPLED, state: None };

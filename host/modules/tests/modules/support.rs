@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use lantern_core::{
     BatchView, Call, Cause, Digest, Document, Event, EventType, Instance, Library as _, Metadata, Module, Outcome,
-    Payload, Position, ProjectionName, StreamName, SystemClock, Timestamp, Value, Version, View,
+    Payload, Position, Name, StreamName, SystemClock, Timestamp, Value, Version, View,
     documents::Scan,
     module::{Failure, Limits, Settings},
     read_model::ReadModelError,
@@ -36,7 +36,7 @@ pub(crate) fn library() -> Library {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        projection: ProjectionName::new("tested").unwrap(),
+        projection: Name::new("tested").unwrap(),
         limits: Limits { deadline_ms: 10_000, ..Limits::default() },
         config: BTreeMap::new(),
     }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
     Append, Batch, Call, Checkpoint, Digest, Document, Effects, Event, EventType, Expected, Generation, Instance,
-    Journal, Lease, Library, Log, Metadata, Module, NewEvent, Outcome, Parked, Payload, Position, ProjectionName,
+    Journal, Lease, Library, Log, Metadata, Module, NewEvent, Outcome, Parked, Payload, Position, Name,
     ReadModel, ReadModels, StreamName, SystemClock, Timestamp, Value, View, Write,
     documents::Scan,
     journal::FailurePolicy,
@@ -403,8 +403,8 @@ async fn supervise(
 }
 
 /// The projection of every test.
-pub(crate) fn name() -> ProjectionName {
-    ProjectionName::new("noted").unwrap()
+pub(crate) fn name() -> Name {
+    Name::new("noted").unwrap()
 }
 
 /// Fails a test that hangs instead of letting it hang.

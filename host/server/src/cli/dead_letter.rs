@@ -1,7 +1,7 @@
 //! `lantern dead-letter`: looking at what a projection could not handle, and deciding about it.
 
 use clap::{Args, Subcommand};
-use lantern_core::{Parked, ProjectionName, StreamName, parked::Standing};
+use lantern_core::{Parked, Name, StreamName, parked::Standing};
 use lantern_processors::Retried;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
@@ -18,7 +18,7 @@ use crate::http::RetryBody;
 pub(super) enum DeadLetter {
     /// List the dead letters of a projection.
     List {
-        name: ProjectionName,
+        name: Name,
         /// Only those after this position.
         #[arg(long, value_name = "POSITION", default_value_t = 0)]
         after: u64,
@@ -27,17 +27,17 @@ pub(super) enum DeadLetter {
         limit: u64,
     },
     /// Show a dead letter with its event, error and call stack.
-    Show { name: ProjectionName, position: u64 },
+    Show { name: Name, position: u64 },
     /// Try dead letters again, in the order of the log; all of them unless told otherwise.
     Retry(Retry),
     /// Pass over the first dead letter of a stream. Its record stays, as skipped.
-    Skip { name: ProjectionName, position: u64 },
+    Skip { name: Name, position: u64 },
 }
 
 /// Try dead letters again, in the order of the log; all of them unless told otherwise.
 #[derive(Debug, Args)]
 pub(super) struct Retry {
-    name: ProjectionName,
+    name: Name,
     #[command(flatten)]
     selection: Selection,
 }
@@ -72,7 +72,7 @@ impl DeadLetter {
     }
 }
 
-async fn list(client: &Client, output: Output, name: &ProjectionName, after: u64, limit: u64) -> Result<(), Failure> {
+async fn list(client: &Client, output: Output, name: &Name, after: u64, limit: u64) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Listed<T> {
         dead_letters: Vec<T>,
@@ -97,7 +97,7 @@ fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
 }
 
-async fn show(client: &Client, output: Output, name: &ProjectionName, position: u64) -> Result<(), Failure> {
+async fn show(client: &Client, output: Output, name: &Name, position: u64) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Shown {
         #[serde(flatten)]

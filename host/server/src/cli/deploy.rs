@@ -1,7 +1,7 @@
 //! `lantern projection deploy`: a module becomes a running projection.
 
 use clap::{Args, ValueEnum};
-use lantern_core::ProjectionName;
+use lantern_core::Name;
 use lantern_processors::Status;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use super::{client::Client, failure::Failure, module::meant, output::Output};
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// Its name: 1 to 64 letters, digits, `_` and `-`.
-    name: ProjectionName,
+    name: Name,
     /// A digest, its first six or more digits, or a file, which is pushed first.
     #[arg(long, value_name = "DIGEST|FILE")]
     module: String,

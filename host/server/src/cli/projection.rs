@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use lantern_core::{Entry, Happening, Position, ProjectionName};
+use lantern_core::{Entry, Happening, Position, Name};
 use lantern_processors::{Status, Swapped};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -33,34 +33,34 @@ pub(super) enum Projection {
     /// List projections.
     List,
     /// Show what a projection is doing.
-    Status { name: ProjectionName },
+    Status { name: Name },
     /// Show collections, documents of a collection, or one document.
     Query(Query),
     /// Show the digest of the read model.
-    Digest { name: ProjectionName },
+    Digest { name: Name },
     /// Wait until a projection has handled all events that are in the log now.
     Wait {
-        name: ProjectionName,
+        name: Name,
         /// How long to wait; without it, until it is there or stops.
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         timeout: Option<Duration>,
     },
     /// Handle no more events until resumed.
-    Pause { name: ProjectionName },
+    Pause { name: Name },
     /// Go on after a pause or an error.
-    Resume { name: ProjectionName },
+    Resume { name: Name },
     /// Replace the module between two events, keeping the read model.
     Swap {
-        name: ProjectionName,
+        name: Name,
         /// A digest, its first six or more digits, or a file.
         #[arg(long, value_name = "DIGEST|FILE")]
         module: String,
     },
     /// Go back to the module or generation before.
-    Rollback { name: ProjectionName },
+    Rollback { name: Name },
     /// Build the read model anew beside the live one, and change over when it has caught up.
     Rebuild {
-        name: ProjectionName,
+        name: Name,
         /// A digest, its first six or more digits, or a file; the module that runs now when it is not given.
         #[arg(long, value_name = "DIGEST|FILE")]
         module: Option<String>,
@@ -69,9 +69,9 @@ pub(super) enum Projection {
         wait: bool,
     },
     /// Tell what happened to a projection.
-    History { name: ProjectionName },
+    History { name: Name },
     /// Remove a projection with its read model.
-    Remove { name: ProjectionName },
+    Remove { name: Name },
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -171,7 +171,7 @@ fn status(status: &Status) -> String {
     ])
 }
 
-async fn digest(client: &Client, output: Output, name: &ProjectionName) -> Result<(), Failure> {
+async fn digest(client: &Client, output: Output, name: &Name) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Shown {
         digest: String,
@@ -185,7 +185,7 @@ async fn digest(client: &Client, output: Output, name: &ProjectionName) -> Resul
     })
 }
 
-async fn command(client: &Client, output: Output, name: &ProjectionName, verb: &str) -> Result<(), Failure> {
+async fn command(client: &Client, output: Output, name: &Name, verb: &str) -> Result<(), Failure> {
     let answer = client.post(&["projections", name.as_str(), verb], &[], &json!({})).await?;
     output.show(&answer.text, || {
         let Status { state, position, .. } = answer.read()?;
@@ -197,7 +197,7 @@ async fn command(client: &Client, output: Output, name: &ProjectionName, verb: &
 async fn wait(
     client: &Client,
     output: Output,
-    name: &ProjectionName,
+    name: &Name,
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     #[derive(Deserialize)]
@@ -227,7 +227,7 @@ async fn wait(
 }
 
 /// A time-out that tells of the whole wait and not of its last part.
-fn late(failure: Failure, name: &ProjectionName, timeout: Duration) -> Failure {
+fn late(failure: Failure, name: &Name, timeout: Duration) -> Failure {
     let status = failure.member("projection_status").and_then(|status| Status::deserialize(status).ok());
     let Some(Status { state, position, head, .. }) = status else { return failure };
     let (seconds, state) = (timeout.as_secs_f64(), state.as_str());
@@ -235,7 +235,7 @@ fn late(failure: Failure, name: &ProjectionName, timeout: Duration) -> Failure {
     failure.with("detail", detail)
 }
 
-fn changed(answer: &Answer, output: Output, name: &ProjectionName) -> Result<(), Failure> {
+fn changed(answer: &Answer, output: Output, name: &Name) -> Result<(), Failure> {
     output.show(&answer.text, || {
         let Swapped { position, from, to, dry_run_events, parked_mended } = answer.read()?;
         let (from, to) = (from.short(), to.short());
@@ -253,7 +253,7 @@ fn changed(answer: &Answer, output: Output, name: &ProjectionName) -> Result<(),
 async fn rebuild(
     client: &Client,
     output: Output,
-    name: &ProjectionName,
+    name: &Name,
     module: Option<String>,
     wait: bool,
 ) -> Result<(), Failure> {
@@ -288,7 +288,7 @@ async fn rebuild(
     output.show(&answer.text, || Ok(format!("projection {name} now shows generation {wanted}")))
 }
 
-async fn history(client: &Client, output: Output, name: &ProjectionName) -> Result<(), Failure> {
+async fn history(client: &Client, output: Output, name: &Name) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Listed<T> {
         entries: Vec<T>,

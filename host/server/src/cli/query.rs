@@ -1,7 +1,7 @@
 //! `lantern projection query`: reading what a projection wrote.
 
 use clap::Args;
-use lantern_core::ProjectionName;
+use lantern_core::Name;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -18,7 +18,7 @@ const MAX_COLUMNS: usize = 8;
 /// Show collections, documents of a collection, or one document.
 #[derive(Debug, Args)]
 pub(super) struct Query {
-    name: ProjectionName,
+    name: Name,
     /// The collection; without it, the collections are listed.
     collection: Option<String>,
     /// The key; without it, all documents are shown.

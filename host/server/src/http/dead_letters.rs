@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use lantern_core::{Event, Filter, Log, Parked, Position, ProjectionName, StreamName, log::LogError};
+use lantern_core::{Event, Filter, Log, Parked, Position, Name, StreamName, log::LogError};
 use lantern_processors::{Refusal, Retried, Selection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,7 +65,7 @@ struct DeadLetter<'a> {
 )]
 async fn list_dead_letters(
     Open(host): Open,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let limit = wanted.limit.map_or(Ok(100), limit)?;
@@ -84,7 +84,7 @@ async fn list_dead_letters(
 )]
 async fn show_dead_letter(
     Open(host): Open,
-    Path((name, position)): Path<(ProjectionName, u64)>,
+    Path((name, position)): Path<(Name, u64)>,
 ) -> Result<Response, Problem> {
     let position = Position(position);
     let parked = host.supervisor.read_model(&name, None)?.parked_at(position).await?;
@@ -137,7 +137,7 @@ impl RetryBody {
 )]
 async fn retry_dead_letters(
     Open(host): Open,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
     given::Json(body): given::Json<RetryBody>,
 ) -> Result<Json<Retried>, Problem> {
     Ok(Json(host.supervisor.retry(&name, body.selection()?).await?))
@@ -153,7 +153,7 @@ async fn retry_dead_letters(
 )]
 async fn skip_dead_letter(
     Open(host): Open,
-    Path((name, position)): Path<(ProjectionName, u64)>,
+    Path((name, position)): Path<(Name, u64)>,
 ) -> Result<StatusCode, Problem> {
     host.supervisor.skip(&name, Position(position)).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lantern_core::{
-    Digest, Position, ProjectionName, ReadModel, Value,
+    Digest, Position, Name, ReadModel, Value,
     documents::{MAX_SCAN, Scan},
 };
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
@@ -49,7 +49,7 @@ struct CollectionList {
     params(("name" = String, Path)),
     responses((status = 200, description = "The collections", body = CollectionList), Problem),
 )]
-async fn list_collections(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<CollectionList>, Problem> {
+async fn list_collections(Open(host): Open, Path(name): Path<Name>) -> Result<Json<CollectionList>, Problem> {
     Ok(Json(CollectionList { collections: host.supervisor.status(&name)?.description.collections }))
 }
 
@@ -128,7 +128,7 @@ fn as_json<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Erro
 async fn list_documents(
     Open(host): Open,
     State(door): State<Arc<Door>>,
-    Path((name, collection)): Path<(ProjectionName, String)>,
+    Path((name, collection)): Path<(Name, String)>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let limit = match wanted.limit {
@@ -160,7 +160,7 @@ async fn list_documents(
 async fn show_document(
     Open(host): Open,
     State(door): State<Arc<Door>>,
-    Path((name, collection, key)): Path<(ProjectionName, String, String)>,
+    Path((name, collection, key)): Path<(Name, String, String)>,
     Query(freshness): Query<Freshness>,
 ) -> Result<Response, Problem> {
     let read_model = fresh(&host, &door, &name, &collection, freshness).await?;
@@ -183,7 +183,7 @@ async fn show_document(
     params(("name" = String, Path)),
     responses((status = 200, description = "The digest and the position it belongs to", body = shapes::DigestAnswer), Problem),
 )]
-async fn show_digest(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Response, Problem> {
+async fn show_digest(Open(host): Open, Path(name): Path<Name>) -> Result<Response, Problem> {
     let (position, digest) = host.supervisor.read_model(&name, None)?.digest().await?;
     Ok(Json(DigestAnswer { digest, position }).into_response())
 }
@@ -192,7 +192,7 @@ async fn show_digest(Open(host): Open, Path(name): Path<ProjectionName>) -> Resu
 async fn fresh(
     host: &Host,
     door: &Door,
-    name: &ProjectionName,
+    name: &Name,
     collection: &str,
     freshness: Freshness,
 ) -> Result<Arc<dyn ReadModel>, Problem> {

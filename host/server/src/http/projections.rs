@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, http::StatusCode};
-use lantern_core::{Entry, Position, ProjectionName, journal::FailurePolicy, module::Limits};
+use lantern_core::{Entry, Position, Name, journal::FailurePolicy, module::Limits};
 use lantern_processors::{Deploy, Start, Status, Swapped};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,7 +37,7 @@ pub(super) fn routes() -> Routes {
 struct DeployBody {
     /// Its name: 1 to 64 letters, digits, `_` and `-`.
     #[schema(value_type = String)]
-    name: ProjectionName,
+    name: Name,
     /// Its module: a digest or its first six or more digits.
     module: String,
     /// `beginning` (default), `end`, or `after:N` for the events after position N.
@@ -122,7 +122,7 @@ async fn list_projections(Open(host): Open) -> Json<ProjectionList> {
     params(("name" = String, Path)),
     responses((status = 200, description = "What the projection is doing", body = shapes::Status), Problem),
 )]
-async fn show_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<Status>, Problem> {
+async fn show_projection(Open(host): Open, Path(name): Path<Name>) -> Result<Json<Status>, Problem> {
     Ok(Json(host.supervisor.status(&name)?))
 }
 
@@ -134,7 +134,7 @@ async fn show_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> 
     params(("name" = String, Path)),
     responses((status = 204, description = "It is gone; its history stays"), Problem),
 )]
-async fn remove_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<StatusCode, Problem> {
+async fn remove_projection(Open(host): Open, Path(name): Path<Name>) -> Result<StatusCode, Problem> {
     host.supervisor.remove(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -147,7 +147,7 @@ async fn remove_projection(Open(host): Open, Path(name): Path<ProjectionName>) -
     params(("name" = String, Path)),
     responses((status = 200, description = "What the projection is doing", body = shapes::Status), Problem),
 )]
-async fn pause_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<Status>, Problem> {
+async fn pause_projection(Open(host): Open, Path(name): Path<Name>) -> Result<Json<Status>, Problem> {
     Ok(Json(host.supervisor.pause(&name).await?))
 }
 
@@ -159,7 +159,7 @@ async fn pause_projection(Open(host): Open, Path(name): Path<ProjectionName>) ->
     params(("name" = String, Path)),
     responses((status = 200, description = "What the projection is doing", body = shapes::Status), Problem),
 )]
-async fn resume_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<Status>, Problem> {
+async fn resume_projection(Open(host): Open, Path(name): Path<Name>) -> Result<Json<Status>, Problem> {
     Ok(Json(host.supervisor.resume(&name).await?))
 }
 
@@ -184,7 +184,7 @@ pub(crate) struct SwapBody {
 )]
 async fn swap_projection(
     Open(host): Open,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
     given::Json(body): given::Json<SwapBody>,
 ) -> Result<Json<Swapped>, Problem> {
     let module = find(&*host.library, &body.module).await?;
@@ -199,7 +199,7 @@ async fn swap_projection(
     params(("name" = String, Path)),
     responses((status = 200, description = "The change took effect", body = shapes::Swapped), Problem),
 )]
-async fn roll_back_projection(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<Swapped>, Problem> {
+async fn roll_back_projection(Open(host): Open, Path(name): Path<Name>) -> Result<Json<Swapped>, Problem> {
     Ok(Json(host.supervisor.rollback(&name).await?))
 }
 
@@ -224,7 +224,7 @@ pub(crate) struct RebuildBody {
 )]
 async fn rebuild_projection(
     Open(host): Open,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
     given::Json(body): given::Json<RebuildBody>,
 ) -> Result<(StatusCode, Json<Status>), Problem> {
     let module = match &body.module {
@@ -248,6 +248,6 @@ struct HistoryAnswer {
     params(("name" = String, Path)),
     responses((status = 200, description = "What happened", body = shapes::HistoryAnswer), Problem),
 )]
-async fn show_history(Open(host): Open, Path(name): Path<ProjectionName>) -> Result<Json<HistoryAnswer>, Problem> {
+async fn show_history(Open(host): Open, Path(name): Path<Name>) -> Result<Json<HistoryAnswer>, Problem> {
     Ok(Json(HistoryAnswer { entries: host.supervisor.history(&name).await? }))
 }

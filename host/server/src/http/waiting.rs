@@ -12,7 +12,7 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use lantern_core::{Position, ProjectionName};
+use lantern_core::{Position, Name};
 use lantern_processors::Status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,7 +65,7 @@ pub(super) fn timeout(seconds: f64) -> Result<Duration, Problem> {
 pub(super) async fn until(
     host: &Host,
     door: &Door,
-    name: &ProjectionName,
+    name: &Name,
     position: Position,
     timeout: Duration,
 ) -> Result<Status, Problem> {
@@ -99,7 +99,7 @@ fn late(status: &Status, position: Position, timeout: Duration) -> Problem {
 async fn wait_for_projection(
     Open(host): Open,
     State(door): State<Arc<Door>>,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Status>, Problem> {
     let timeout = wanted.timeout.map_or(Ok(DEFAULT_WAIT), timeout)?;
@@ -132,7 +132,7 @@ struct Moved {
 async fn follow_projection(
     Open(host): Open,
     State(door): State<Arc<Door>>,
-    Path(name): Path<ProjectionName>,
+    Path(name): Path<Name>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     host.supervisor.status(&name)?;
     let following = Following { host, door, name, told: None };
@@ -142,7 +142,7 @@ async fn follow_projection(
 struct Following {
     host: Arc<Host>,
     door: Arc<Door>,
-    name: ProjectionName,
+    name: Name,
     told: Option<Moved>,
 }
 

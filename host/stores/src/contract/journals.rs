@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lantern_core::{
-    Happening, Journal, Position, ProjectionName,
+    Happening, Journal, Position, Name,
     journal::{Deployment, FailurePolicy, OnFailure},
     module::Limits,
 };
@@ -12,7 +12,7 @@ use super::samples::module;
 
 pub(super) async fn entries_are_numbered_and_in_order(journal: &dyn Journal) {
     assert_eq!(journal.entries().await, Ok(Vec::new()));
-    let (orders, bills) = (ProjectionName::new("orders").unwrap(), ProjectionName::new("bills").unwrap());
+    let (orders, bills) = (Name::new("orders").unwrap(), Name::new("bills").unwrap());
     let mut told = Vec::new();
     for (name, happening) in [(&orders, Happening::Paused), (&bills, Happening::Removed), (&orders, Happening::Resumed)]
     {
@@ -47,7 +47,7 @@ pub(super) async fn every_happening_is_kept(journal: &dyn Journal) {
         Happening::Stopped { reason: reason() },
         Happening::Removed,
     ];
-    let name = ProjectionName::new("orders").unwrap();
+    let name = Name::new("orders").unwrap();
     for happening in happenings.clone() {
         let entry = journal.append(&name, happening.clone()).await.unwrap();
         assert_eq!((&entry.projection, &entry.happening), (&name, &happening));

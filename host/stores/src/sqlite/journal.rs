@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lantern_core::{Clock, Entry, Happening, ProjectionName, Timestamp, journal::JournalError};
+use lantern_core::{Clock, Entry, Happening, Name, Timestamp, journal::JournalError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::task;
 
@@ -59,7 +59,7 @@ impl Journal {
 
 #[async_trait]
 impl lantern_core::Journal for Journal {
-    async fn append(&self, projection: &ProjectionName, happening: Happening) -> Result<Entry, JournalError> {
+    async fn append(&self, projection: &Name, happening: Happening) -> Result<Entry, JournalError> {
         let (at, projection) = (self.clock.now(), projection.clone());
         self.with(move |connection| append(connection, at, projection, happening)).await
     }
@@ -72,7 +72,7 @@ impl lantern_core::Journal for Journal {
 fn append(
     connection: &mut Connection,
     at: Timestamp,
-    projection: ProjectionName,
+    projection: Name,
     happening: Happening,
 ) -> Result<Entry, String> {
     let failed = |error: rusqlite::Error| error.to_string();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lantern_core::{Position, ProjectionName, State};
+use lantern_core::{Position, Name, State};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder},
@@ -16,7 +16,7 @@ use prometheus_client::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessorGauge {
     /// Its name.
-    pub subscription: ProjectionName,
+    pub subscription: Name,
     /// How many events it is behind the head of the log.
     pub lag: u64,
     /// What it is doing.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use lantern_core::{
-    Happening, Journal as _, Position, ProjectionName, ReadModels as _, SystemClock, read_model::ReadModelError,
+    Happening, Journal as _, Position, Name, ReadModels as _, SystemClock, read_model::ReadModelError,
 };
 use rusqlite::Connection;
 
@@ -100,7 +100,7 @@ async fn a_damaged_generation_says_which_file() {
 async fn the_journal_outlives_its_host_and_names_what_is_damaged() {
     let folder = Folder::new();
     let path = folder.path();
-    let orders = ProjectionName::new("orders").unwrap();
+    let orders = Name::new("orders").unwrap();
     let first = open_journal(&path).unwrap().append(&orders, Happening::Paused).await.unwrap();
     let journal = open_journal(&path).unwrap();
     let second = journal.append(&orders, Happening::Resumed).await.unwrap();

@@ -9,26 +9,25 @@ use tokio::runtime::{Builder, Runtime};
 const MOST_THREADS: usize = 512;
 
 /// The threads on which guests run.
-pub(crate) struct GuestThreads {
+pub struct GuestThreads {
     // A runtime of its own for its pool of blocking threads only; `None` after the drop has taken it.
     runtime: Option<Runtime>,
 }
 
 /// A guest's work panicked; what it held is lost.
-#[derive(Debug)]
-pub(crate) struct Panicked;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host panicked while a guest ran")]
+pub struct Panicked;
 
 impl GuestThreads {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// Makes ready; no thread is started yet.
+    pub fn new() -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().max_blocking_threads(MOST_THREADS).thread_name("guest").build()?;
         Ok(Self { runtime: Some(runtime) })
     }
 
     /// Runs work on a guest thread and waits for it without blocking.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Panicked> {
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
         let Some(runtime) = &self.runtime else { return Err(Panicked) };
         runtime.spawn_blocking(work).await.map_err(|_| Panicked)
     }

@@ -1,0 +1,1 @@
+//! Commands decided: aggregates loaded, asked, and what they decided appended.

@@ -1,0 +1,1 @@
+//! Older events in the form readers understand.
