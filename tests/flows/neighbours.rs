@@ -1,17 +1,11 @@
 //! Good neighbours: misbehaving modules beside a healthy one do not hold it up.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
-use crate::support::{Host, events::amounts, guests, turn};
-
-/// The promise: lag is 0 again within this time of the last append.
-const BAR: Duration = Duration::from_secs(2);
+use crate::support::{Host, events::amounts, guests};
 
 #[test]
 fn a_healthy_projection_keeps_up_beside_misbehaving_ones() {
-    let _alone = turn::alone();
     let host = Host::start();
     host.deploy("healthy", guests::COUNTER);
     for bad in [guests::LOOPING, guests::TRAPPING, guests::HUNGRY, guests::RECURSIVE, guests::FLOODING, guests::SLEEPY]
@@ -22,12 +16,11 @@ fn a_healthy_projection_keeps_up_beside_misbehaving_ones() {
     for round in 0..100 {
         host.append(&amounts(round * 50, 50, 100));
     }
-    let acknowledged = Instant::now();
-    let status = host.wait("healthy");
-    let took = acknowledged.elapsed();
-    assert_eq!((&status["lag"], &status["handled"]), (&0.into(), &5000.into()), "{status}");
-    assert!(took <= BAR, "the healthy projection needed {took:?} after the last append");
-
+    let healthy = host.wait("healthy");
+    assert_eq!((&healthy["lag"], &healthy["handled"]), (&0.into(), &5000.into()), "{healthy}");
+    // It did not stand in line with the one that takes until its deadline at every event, and has hardly begun.
+    let looping = host.status(guests::LOOPING);
+    assert!(looping["lag"].as_u64() > Some(4000), "it is not held up by what it does: {looping}");
     // The others were at work all the while: at least one event of each has failed by then or soon after.
     for bad in [guests::LOOPING, guests::TRAPPING, guests::HUNGRY, guests::RECURSIVE, guests::FLOODING] {
         host.wait_until(bad, "to have failed", |status| status["failed"].as_u64() > Some(0));

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    rc::Rc,
     thread::JoinHandle,
 };
 
@@ -15,7 +14,6 @@ use super::{
     cli::{self, Ran},
     client::Client,
     output::Output,
-    turn::{self, Turn},
     wait,
 };
 
@@ -33,7 +31,6 @@ pub struct Host {
     process: Process,
     options: HostOptions,
     folder: TempDir,
-    _turn: Rc<Turn>,
 }
 
 struct Process {
@@ -75,10 +72,9 @@ impl Host {
     /// Starts a host with an empty data folder.
     #[track_caller]
     pub fn start_with(options: HostOptions) -> Self {
-        let turn = turn::shared();
         let folder = TempDir::new().unwrap();
         let process = Process::start(&options, &folder.path().join("data"));
-        Self { process, options, folder, _turn: turn }
+        Self { process, options, folder }
     }
 
     /// Starts the host again on the data it left.

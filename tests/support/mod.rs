@@ -11,7 +11,6 @@ pub mod metrics;
 pub mod orders;
 pub mod output;
 pub mod projections;
-pub mod turn;
 pub mod wait;
 
 pub use client::Answer;
