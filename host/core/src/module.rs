@@ -54,6 +54,8 @@ pub struct Limits {
     pub table_elements: u64,
     /// How many bytes one call may hand to the host: documents, keys, spans and log lines together.
     pub host_call_bytes: u64,
+    /// How many bytes of the body of one HTTP answer a handler may read.
+    pub http_body_bytes: u64,
     /// How many log lines are kept of one call; further ones are counted.
     pub log_lines: u32,
     /// How many spans are kept of one call; further ones are counted.
@@ -67,6 +69,7 @@ impl Default for Limits {
             memory_bytes: 64 * 1024 * 1024,
             table_elements: 20_000,
             host_call_bytes: 4 * 1024 * 1024,
+            http_body_bytes: 1024 * 1024,
             log_lines: 100,
             spans: 100,
         }
