@@ -3,41 +3,74 @@
 //! | span | kind | opened by | parent |
 //! |---|---|---|---|
 //! | `POST /api/v1/events` and the like | server | the HTTP API | the `traceparent` of the request |
-//! | `eventsource.event_store.append_events` | internal | an append to the log | the caller's span, or none |
-//! | `eventsource.projection.handle` | internal | one call of a module | live: the span that produced the event; late: the batch; dry run: none |
+//! | `eventsource.event_store.append_events` | internal | an append to the log | the caller's span, else the one that all its events come from, else none |
+//! | `eventsource.projection.handle` | internal | one call of a projection's module | live: the span that produced the event; late: the batch; dry run: none |
+//! | `eventsource.handler.handle` | internal | one call of a handler's module | likewise |
+//! | `eventsource.aggregate.decide` | internal | one decision of an aggregate | the span that sent the command |
+//! | `eventsource.repository.load` | internal | what was folded before the first decision | the span that sent the command, where it was loaded for that; else none |
+//! | `eventsource.snapshot.get`, `.save`, `.delete`, `.delete_by_type` | internal | the storage of snapshots | the caller's span, or none |
 //! | `eventsource.catchup_runner.deliver_batch` | internal | a batch of late events | none |
-//! | any name | as said | a guest | the guest's own span, or the handle span |
+//! | any name | as said | a guest, or the host for a request the guest sends | the guest's own span, or the span of the call |
 //!
-//! A handle span of a late event carries a link to the span that produced the event, so that old traces do not grow.
+//! A handle span of a late event carries a link to the span that produced the event, so that old traces do not grow. An
+//! append of events from several spans carries a link to each, at most 32.
+//!
+//! The systems before this one have no handler beside a projection and no decision beside a repository: their
+//! `eventsource.projection.handle` and `eventsource.handler.name` give the pattern for `eventsource.handler.handle`, and
+//! `decide` is their word for what a decider does. An upcaster has no span: it runs for every old event, and a step that
+//! fails is a failure of the call around it and a line of the host's log.
 //!
 //! | key | value | on |
 //! |---|---|---|
-//! | `eventsource.projection.name` | the projection | handle, batch |
+//! | `eventsource.projection.name` | the projection | handle of a projection, spans of its guest |
+//! | `eventsource.handler.name` | the handler | handle of a handler, spans of its guest |
+//! | `eventsource.subscription.name` | the projection or handler | batch |
+//! | `lantern.emitted`, `lantern.timers` | how many events and changes to schedules it asks for, where there are any | handle of a handler |
 //! | `eventsource.event.type` | the event's type | handle; append of one event |
 //! | `eventsource.event.id` | the event's id | handle; append of one event |
-//! | `eventsource.event.count` | how many events | append |
-//! | `eventsource.aggregate.id` | the id of the stream, `42` of `Order-42` | handle; append to one stream |
-//! | `eventsource.aggregate.type` | the category of the stream, `Order` of `Order-42` | handle; append to one stream |
-//! | `eventsource.stream.id` | the whole name of the stream | handle; append to one stream |
+//! | `eventsource.event.count` | how many events | append, decide |
+//! | `eventsource.aggregate.id` | the id of the stream, `42` of `Order-42` | handle, decide, load, snapshot; append to one stream |
+//! | `eventsource.aggregate.type` | the category of the stream, `Order` of `Order-42` | handle, decide, load, snapshot, spans of its guest; append to one stream |
+//! | `eventsource.stream.id` | the whole name of the stream | handle, decide, load, snapshot; append to one stream |
 //! | `eventsource.position` | the event's place in the log; the last one of an append | handle, append |
-//! | `eventsource.version` | the event's place in its stream; the last one of an append | handle; append to one stream |
+//! | `eventsource.version` | the event's place in its stream; the last one of an append; how far a state goes | handle, load, snapshot; append to one stream |
 //! | `eventsource.expected_version` | what the writer believed | append to one stream |
-//! | `eventsource.tenant.id` | whose data it is | handle |
-//! | `eventsource.retry.count` | attempts before this one, where there were any | handle |
+//! | `eventsource.tenant.id` | whose data it is | handle, decide |
+//! | `eventsource.retry.count` | attempts before this one, where there were any | handle, decide |
+//! | `events.replayed` | how many events were folded | load |
+//! | `snapshot.used`, `snapshot.version` | whether a snapshot stands in for the first events, and up to which | load |
+//! | `lantern.snapshot.found` | whether there is one | get, delete |
+//! | `lantern.command.id`, `lantern.command.type` | the command | decide |
+//! | `lantern.command.outcome` | `accepted`, `rejected` or `failed` | decide |
+//! | `lantern.rejection.code` | the module's own word for a rejection, which is no error | decide |
 //! | `eventsource.batch.size` | how many events were handled | batch |
 //! | `eventsource.from_position`, `eventsource.to_position` | the checkpoint before and after; the first and last position of an append | batch, append |
 //! | `eventsource.error.type`, `error.type` | the kind of a failure, never its text | whatever failed |
-//! | `lantern.module.digest` | the module | handle, batch |
+//! | `lantern.module.digest` | the module | handle, decide, batch |
 //! | `lantern.generation` | the number of the generation | batch |
-//! | `lantern.attempt` | 1 for the first attempt | handle |
+//! | `lantern.attempt` | 1 for the first attempt | handle, decide |
 //! | `lantern.dry_run` | `true` where the call has no effect | handle |
-//! | `db.system.name`, `db.operation.name` | the store, `append` | append |
+//! | `db.system.name`, `db.operation.name` | the store, `append`; of a snapshot the last word of the span's name | append, snapshot |
 //!
 //! A failure is also the span event `exception` with `exception.type`, `exception.message` and, where the guest has
 //! one, `exception.stacktrace`. An event that is parked is the span event `lantern.parked` of its batch.
 
-/// One call of a module.
+/// One call of a projection's module.
 pub const HANDLE: &str = "eventsource.projection.handle";
+/// One call of a handler's module.
+pub const HANDLE_BY_HANDLER: &str = "eventsource.handler.handle";
+/// One decision of an aggregate.
+pub const DECIDE: &str = "eventsource.aggregate.decide";
+/// What was folded into an aggregate before its first decision.
+pub const LOAD: &str = "eventsource.repository.load";
+/// A snapshot is read.
+pub const SNAPSHOT_GET: &str = "eventsource.snapshot.get";
+/// A snapshot is kept.
+pub const SNAPSHOT_SAVE: &str = "eventsource.snapshot.save";
+/// A snapshot is forgotten.
+pub const SNAPSHOT_DELETE: &str = "eventsource.snapshot.delete";
+/// All snapshots of a category are forgotten.
+pub const SNAPSHOT_DELETE_BY_TYPE: &str = "eventsource.snapshot.delete_by_type";
 /// An append to the log.
 pub const APPEND: &str = "eventsource.event_store.append_events";
 /// A batch of events that are handled late or again.
@@ -45,6 +78,32 @@ pub const BATCH: &str = "eventsource.catchup_runner.deliver_batch";
 
 /// The projection.
 pub const PROJECTION: &str = "eventsource.projection.name";
+/// The handler.
+pub const HANDLER: &str = "eventsource.handler.name";
+/// The projection or handler.
+pub const SUBSCRIPTION: &str = "eventsource.subscription.name";
+/// The upcaster.
+pub const UPCASTER: &str = "lantern.upcaster.name";
+/// How many events a handler asks for.
+pub const EMITTED: &str = "lantern.emitted";
+/// How many changes to its schedules a handler asks for.
+pub const TIMERS: &str = "lantern.timers";
+/// The id of the command.
+pub const COMMAND_ID: &str = "lantern.command.id";
+/// The type of the command.
+pub const COMMAND_TYPE: &str = "lantern.command.type";
+/// What became of the command: `accepted`, `rejected` or `failed`.
+pub const OUTCOME: &str = "lantern.command.outcome";
+/// The module's own word for a rejection.
+pub const REJECTION: &str = "lantern.rejection.code";
+/// How many events were folded.
+pub const REPLAYED: &str = "events.replayed";
+/// Whether a snapshot stands in for the first events.
+pub const SNAPSHOT_USED: &str = "snapshot.used";
+/// The last event in a snapshot.
+pub const SNAPSHOT_VERSION: &str = "snapshot.version";
+/// Whether there is a snapshot.
+pub const SNAPSHOT_FOUND: &str = "lantern.snapshot.found";
 /// The type of the event.
 pub const EVENT_TYPE: &str = "eventsource.event.type";
 /// The id of the event.

@@ -197,7 +197,7 @@ impl Pipeline {
         for slot in slots {
             let mut pending = slot.pending();
             pending.announced = false;
-            self.metrics.add(slot.labels.projection.as_str(), &mut pending.tally);
+            self.metrics.add(&slot.labels, &mut pending.tally);
             blocks.extend(pending.take(&slot.labels));
         }
         if dropped > 0 {
@@ -283,6 +283,8 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
+    use lantern_core::Kind;
+
     use super::*;
     use crate::fixture;
 
@@ -315,7 +317,8 @@ mod tests {
     #[test]
     fn guests_that_say_much_do_not_fill_the_memory() {
         let pipeline = pipeline();
-        let slot = Slot::new(Arc::new(Labels::new("p".parse().unwrap(), lantern_core::Digest([1; 32]))));
+        let slot =
+            Slot::new(Arc::new(Labels::new(Kind::Projection, "p".parse().unwrap(), lantern_core::Digest([1; 32]))));
         let mut guest = fixture::guest(1, 2, 3);
         guest.attributes.push(("text".into(), "x".repeat(1024 * 1024)));
         for _ in 0..100 {

@@ -3,11 +3,13 @@
 use std::{borrow::Cow, sync::Arc};
 
 use lantern_core::{
-    Digest, EventId, EventType, Position, Name, StreamName, Timestamp, Version,
+    Digest, EventId, EventType, Kind, Name, Position, StreamName, Timestamp, Version,
     module::Failure,
     witness::{Attribute, GuestSpan, SpanKind, SpanStatus},
 };
 use serde_json::Value;
+
+use crate::names;
 
 /// How many spans an instance gathers before it hands them over.
 pub(crate) const BLOCK: usize = 256;
@@ -15,18 +17,40 @@ pub(crate) const BLOCK: usize = 256;
 /// The longest text of a failure that is kept, in bytes.
 const MAX_FAILURE: usize = 8 * 1024;
 
-/// What all handle spans of one loaded module have in common.
+/// What all spans of one loaded module have in common.
 #[derive(Debug)]
 pub(crate) struct Labels {
-    /// The projection.
-    pub(crate) projection: Name,
+    /// What it is deployed as.
+    pub(crate) kind: Kind,
+    /// The name it is deployed under.
+    pub(crate) name: Name,
     /// The digest of the module, as spans show it.
     pub(crate) module: String,
 }
 
 impl Labels {
-    pub(crate) fn new(projection: Name, module: Digest) -> Self {
-        Self { projection, module: module.to_string() }
+    pub(crate) fn new(kind: Kind, name: Name, module: Digest) -> Self {
+        Self { kind, name, module: module.to_string() }
+    }
+
+    /// The name of its handle spans.
+    pub(crate) fn handle(&self) -> &'static str {
+        if self.kind == Kind::Handler { names::HANDLE_BY_HANDLER } else { names::HANDLE }
+    }
+
+    /// The key under which its spans carry its name.
+    pub(crate) fn key(&self) -> &'static str {
+        match self.kind {
+            Kind::Projection => names::PROJECTION,
+            Kind::Handler => names::HANDLER,
+            Kind::Aggregate => names::AGGREGATE_TYPE,
+            Kind::Upcaster => names::UPCASTER,
+        }
+    }
+
+    /// Its name, where it is of this kind.
+    pub(crate) fn named(&self, kind: Kind) -> Option<&str> {
+        (self.kind == kind).then(|| self.name.as_str())
     }
 }
 
@@ -46,6 +70,10 @@ pub(crate) struct HandleSpan {
     pub(crate) parent: u64,
     pub(crate) flags: u8,
     pub(crate) dry_run: bool,
+    /// Events it asks for, counted no further than a small number goes.
+    pub(crate) emitted: u16,
+    /// Changes to schedules it asks for, likewise.
+    pub(crate) timers: u16,
     /// 1 for the first.
     pub(crate) attempt: u32,
     pub(crate) state: Option<Arc<str>>,

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use lantern_core::{
-    Clock, SystemClock, TraceContext,
+    Clock, SystemClock, Timestamp, TraceContext,
+    module::Failure,
     witness::{SpanKind, SpanStatus},
 };
 use serde_json::Value;
@@ -12,8 +13,9 @@ use crate::{
     ids, names,
     pipeline::Pipeline,
     propagation,
-    record::{Link, Moment, Span},
+    record::{Link, Moment, Span, kept, kind_name},
     telemetry::Telemetry,
+    view,
 };
 
 /// The most span events one span keeps.
@@ -28,6 +30,7 @@ pub struct SpanBuilder<'a> {
     parent: Option<TraceContext>,
     attributes: Vec<(Cow<'static, str>, Value)>,
     links: Vec<Link>,
+    since: Option<Timestamp>,
 }
 
 /// A span that has begun. It ends with [`ActiveSpan::end`] or when it is dropped.
@@ -47,6 +50,7 @@ impl Telemetry {
             parent: propagation::current(),
             attributes: Vec::new(),
             links: Vec::new(),
+            since: None,
         }
     }
 }
@@ -70,6 +74,12 @@ impl SpanBuilder<'_> {
         self
     }
 
+    /// Has it begin at an earlier moment.
+    pub(crate) fn since(mut self, moment: Timestamp) -> Self {
+        self.since = Some(moment);
+        self
+    }
+
     /// Begins the span now.
     #[must_use]
     pub fn start(self) -> ActiveSpan {
@@ -84,7 +94,7 @@ impl SpanBuilder<'_> {
         if !sampled {
             return ActiveSpan { context, recorded: None };
         }
-        let now = SystemClock.now();
+        let start = self.since.unwrap_or_else(|| SystemClock.now());
         let span = Span {
             trace_id,
             span_id: context.span_id,
@@ -93,8 +103,8 @@ impl SpanBuilder<'_> {
             state: context.state.clone(),
             name: self.name,
             kind: self.kind,
-            start: now,
-            end: now,
+            start,
+            end: start,
             status: SpanStatus::Unset,
             attributes: self.attributes,
             events: Vec::new(),
@@ -155,17 +165,38 @@ impl ActiveSpan {
         }
     }
 
+    /// Notes the failure of a call, with its call stack where it has one.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        self.set(names::ERROR_TYPE, kind_name(failure.kind));
+        if let Some((span, _)) = &mut self.recorded {
+            let failure = kept(failure);
+            span.events.push(view::exception(&failure, SystemClock.now()));
+            span.status = SpanStatus::Error(failure.message);
+        }
+    }
+
     /// Ends the span now.
     pub fn end(self) {
         drop(self);
+    }
+
+    /// Has it end at an earlier moment.
+    pub(crate) fn end_at(mut self, moment: Timestamp) {
+        self.finish(moment);
+    }
+
+    fn finish(&mut self, moment: Timestamp) {
+        if let Some((mut span, pipeline)) = self.recorded.take() {
+            span.end = moment.max(span.start);
+            pipeline.span(span);
+        }
     }
 }
 
 impl Drop for ActiveSpan {
     fn drop(&mut self) {
-        if let Some((mut span, pipeline)) = self.recorded.take() {
-            span.end = SystemClock.now().max(span.start);
-            pipeline.span(span);
+        if self.is_recorded() {
+            self.finish(SystemClock.now());
         }
     }
 }

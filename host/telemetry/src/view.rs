@@ -79,7 +79,7 @@ impl From<SpanRef<'_>> for SpanView {
 fn handle(labels: &Labels, span: &HandleSpan) -> SpanView {
     let mut attributes = BTreeMap::new();
     let mut set = |key: &str, value: Value| attributes.insert(key.to_owned(), value);
-    set(names::PROJECTION, labels.projection.as_str().into());
+    set(labels.key(), labels.name.as_str().into());
     set(names::MODULE, labels.module.as_str().into());
     set(names::EVENT_TYPE, span.event_type.as_str().into());
     set(names::EVENT_ID, span.event_id.to_string().into());
@@ -98,6 +98,12 @@ fn handle(labels: &Labels, span: &HandleSpan) -> SpanView {
     if span.dry_run {
         set(names::DRY_RUN, true.into());
     }
+    if span.emitted > 0 {
+        set(names::EMITTED, span.emitted.into());
+    }
+    if span.timers > 0 {
+        set(names::TIMERS, span.timers.into());
+    }
     if let Some(failure) = &span.failure {
         set(names::ERROR_TYPE, kind_name(failure.kind).into());
         set(names::EVENTSOURCE_ERROR_TYPE, kind_name(failure.kind).into());
@@ -106,7 +112,7 @@ fn handle(labels: &Labels, span: &HandleSpan) -> SpanView {
         trace_id: trace_id(span.trace_id),
         span_id: span_id(span.span_id),
         parent_span_id: parent(span.parent),
-        name: names::HANDLE.into(),
+        name: labels.handle().into(),
         kind: kind(SpanKind::Internal),
         start: span.start,
         end: span.end,
@@ -139,7 +145,7 @@ fn host(span: &Span) -> SpanView {
 
 fn guest(labels: &Labels, span: &GuestSpan) -> SpanView {
     let mut attributes = guest_map(&span.attributes);
-    attributes.entry(names::PROJECTION.into()).or_insert_with(|| labels.projection.as_str().into());
+    attributes.entry(labels.key().into()).or_insert_with(|| labels.name.as_str().into());
     SpanView {
         trace_id: trace_id(span.trace_id),
         span_id: span_id(span.span_id),

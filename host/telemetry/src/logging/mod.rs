@@ -2,7 +2,8 @@
 //!
 //! A JSON line has the keys `timestamp` (RFC 3339, UTC), `level`, `logger`, `message`, then `trace_id` and `span_id`
 //! where the line belongs to a trace, `exception` where there is an error, then every further field. Guests' lines
-//! have the logger `lantern::guest` and the fields `projection`, `module`, `context` and `attributes`.
+//! have the logger `lantern::guest` and the fields `projection` (`handler`, `aggregate`), `module`, `context` and
+//! `attributes`.
 //!
 //! Lines are written by a thread of its own: whoever logs never waits, and lines that standard error does not take in
 //! time are dropped and counted.
@@ -82,7 +83,7 @@ pub fn start(config: &LoggingConfig) -> Result<Logging, LoggingError> {
     Ok(Logging { writer })
 }
 
-fn subscriber<W>(config: &LoggingConfig, colours: bool, writer: W) -> Result<impl Subscriber, LoggingError>
+pub(crate) fn subscriber<W>(config: &LoggingConfig, colours: bool, writer: W) -> Result<impl Subscriber, LoggingError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -100,10 +101,7 @@ impl Drop for Logging {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::io;
 
     use lantern_core::{
         Cause,
@@ -113,33 +111,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        fixture::{self, ports},
+        fixture::{self, ports, written},
         propagation,
     };
-
-    /// Keeps what is written.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn written(format: Format, filter: &str, say: impl FnOnce()) -> String {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let config = LoggingConfig { format, filter: filter.into() };
-        let subscriber = subscriber(&config, false, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, say);
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
-    }
 
     fn line(log: &str) -> Value {
         assert_eq!(log.matches('\n').count(), 1, "{log}");

@@ -6,6 +6,13 @@
 //! | `subscription_events_failed_total` | `subscription`, `error_type` | failed calls by kind |
 //! | `subscription_processing_duration_milliseconds` | `subscription` | how long calls took |
 //! | `subscription_lag`, `_position`, `_parked`, `_state` | `subscription` (`state_name`) | how it stands at the scrape |
+//! | `subscription_schedules` | `subscription` | a handler's schedules that wait for their time |
+//! | `subscription_events_emitted_total` | `subscription` | events a handler emitted, those of schedules included |
+//! | `aggregate_commands_total` | `aggregate`, `outcome` | commands by what became of them |
+//! | `aggregate_decision_duration_milliseconds` | `aggregate` | how long decisions took |
+//! | `aggregate_conflicts_retried_total` | `aggregate` | decisions taken anew because the stream had changed meanwhile |
+//! | `aggregate_warm`, `aggregate_warm_bytes` | `aggregate` | streams that are loaded, and the memory they hold |
+//! | `eventsource_snapshot_miss_total` | `reason`, `aggregate_type` | snapshots that could not be used |
 //! | `event_store_appends_total` | `status` | appends, `success` or the kind of error |
 //! | `event_store_events_appended_total` | | events acknowledged |
 //! | `event_store_append_duration_milliseconds` | | how long appends took |
@@ -15,19 +22,21 @@
 //! | `telemetry_spans_recorded_total` | | spans that reached the telemetry thread |
 //! | `telemetry_spans_dropped_total` | `stage` | spans lost before the telemetry thread (`intake`) or before an exporter (its name) |
 //! | `telemetry_spans_exported_total`, `telemetry_export_failures_total` | `exporter` | spans delivered, batches given up |
-//! | `guest_spans_dropped_total`, `guest_log_lines_dropped_total` | `subscription` | what guests said beyond their limits |
+//! | `guest_spans_dropped_total`, `guest_log_lines_dropped_total` | `subscription` or `aggregate` | what guests said beyond their limits |
 //! | `log_lines_dropped_total` | | log lines lost because standard error did not keep up |
 
+mod aggregates;
 mod histogram;
 mod processors;
 mod tally;
+mod watched;
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
-use lantern_core::{log::AppendError, parked::Standing, read_model::CommitError};
+use lantern_core::{Name, log::AppendError, parked::Standing, read_model::CommitError};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -35,13 +44,15 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use aggregates::{AggregateGauge, Aggregates};
 pub(crate) use histogram::Histogram;
-pub(crate) use processors::Watched;
-pub use processors::{ProcessorGauge, Processors};
+pub use processors::{EffectsGauge, ProcessorGauge, Processors};
 use tally::Calls;
 pub(crate) use tally::Tally;
+pub use watched::Source;
+use watched::Watched;
 
-use crate::record::kind_name;
+use crate::record::{Labels, kind_name};
 
 /// The media type of [`crate::Telemetry::metrics`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -79,12 +90,17 @@ labels! {
     Exported { exporter }
 }
 
+/// Whose guest it is: `subscription` or `aggregate`, and its name.
+type Guest = [(&'static str, String); 1];
+
 /// All metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     /// Where the gauges of processors come from.
-    pub(crate) processors: Watched,
+    pub(crate) processors: Watched<ProcessorGauge>,
+    /// Where the counters of aggregates come from.
+    pub(crate) aggregates: Watched<(Name, AggregateGauge)>,
     /// The event types that have a series, by subscription.
     types: Mutex<HashMap<String, HashSet<String>>>,
     processed: Family<Processed, Counter>,
@@ -100,8 +116,9 @@ pub(crate) struct Metrics {
     dropped: Family<Dropped, Counter>,
     exported: Family<Exported, Counter>,
     export_failures: Family<Exported, Counter>,
-    guest_spans: Family<Subscription, Counter>,
-    guest_logs: Family<Subscription, Counter>,
+    guest_spans: Family<Guest, Counter>,
+    guest_logs: Family<Guest, Counter>,
+    decisions: Family<Guest, Histogram>,
 }
 
 impl Metrics {
@@ -109,6 +126,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             processors: Watched::default(),
+            aggregates: Watched::default(),
             types: Mutex::default(),
             processed: Family::default(),
             failed: Family::default(),
@@ -125,6 +143,7 @@ impl Metrics {
             export_failures: Family::default(),
             guest_spans: Family::default(),
             guest_logs: Family::default(),
+            decisions: Family::default(),
         };
         metrics.registry = metrics.registered();
         metrics
@@ -151,8 +170,11 @@ impl Metrics {
         registry.register("telemetry_export_failures", "Batches of spans given up", self.export_failures.clone());
         registry.register("guest_spans_dropped", "Spans of guests over a limit", self.guest_spans.clone());
         registry.register("guest_log_lines_dropped", "Log lines of guests over a limit", self.guest_logs.clone());
+        let (name, help) = ("aggregate_decision_duration", "How long decisions took");
+        registry.register_with_unit(name, help, milliseconds(), self.decisions.clone());
         registry.register_collector(Box::new(LogLines));
         registry.register_collector(Box::new(self.processors.clone()));
+        registry.register_collector(Box::new(self.aggregates.clone()));
         registry
     }
 
@@ -166,22 +188,28 @@ impl Metrics {
     }
 
     /// Adds what an instance counted, and leaves its tally empty.
-    pub(crate) fn add(&self, subscription: &str, tally: &mut Tally) {
+    pub(crate) fn add(&self, labels: &Labels, tally: &mut Tally) {
         if !std::mem::take(&mut tally.counted) {
             return;
         }
-        for (event_type, calls) in tally.calls.drain() {
-            self.add_calls(subscription, self.type_name(subscription, event_type.as_str()), calls);
+        let name = labels.name.as_str();
+        let guest = [(if labels.kind.is_processor() { "subscription" } else { "aggregate" }, name.to_owned())];
+        self.guest_spans.get_or_create(&guest).inc_by(std::mem::take(&mut tally.dropped_spans));
+        self.guest_logs.get_or_create(&guest).inc_by(std::mem::take(&mut tally.dropped_logs));
+        let durations = std::mem::take(&mut tally.durations);
+        if !labels.kind.is_processor() {
+            self.decisions.get_or_create(&guest).merge(&durations);
+            return;
         }
-        self.add_calls(subscription, OTHER, std::mem::take(&mut tally.others));
+        self.processing.get_or_create(&Subscription { subscription: name.into() }).merge(&durations);
+        for (event_type, calls) in tally.calls.drain() {
+            self.add_calls(name, self.type_name(name, event_type.as_str()), calls);
+        }
+        self.add_calls(name, OTHER, std::mem::take(&mut tally.others));
         for (kind, count) in tally.failures.drain(..) {
-            let labels = Failed { subscription: subscription.into(), error_type: kind_name(kind).into() };
+            let labels = Failed { subscription: name.into(), error_type: kind_name(kind).into() };
             self.failed.get_or_create(&labels).inc_by(count);
         }
-        let labels = Subscription { subscription: subscription.into() };
-        self.processing.get_or_create(&labels).merge(&std::mem::take(&mut tally.durations));
-        self.guest_spans.get_or_create(&labels).inc_by(std::mem::take(&mut tally.dropped_spans));
-        self.guest_logs.get_or_create(&labels).inc_by(std::mem::take(&mut tally.dropped_logs));
     }
 
     fn add_calls(&self, subscription: &str, event_type: &str, calls: Calls) {
@@ -293,17 +321,22 @@ pub(crate) fn standing_name(standing: Standing) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
-    use lantern_core::{EventType, Position, State, module::FailureKind};
+    use lantern_core::{Digest, EventType, Kind, module::FailureKind};
 
+    pub(in crate::metrics) use super::Metrics;
     use super::*;
 
     #[track_caller]
-    fn has(metrics: &Metrics, line: &str) {
+    pub(in crate::metrics) fn has(metrics: &Metrics, line: &str) {
         let text = metrics.text();
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+
+    fn labels() -> Labels {
+        Labels::new(Kind::Projection, "orders".parse().unwrap(), Digest([7; 32]))
     }
 
     #[test]
@@ -313,7 +346,7 @@ mod tests {
         for n in 0..2_000 {
             tally.call(&EventType::new(format!("T{n}")).unwrap(), None, Duration::ZERO);
         }
-        metrics.add("orders", &mut tally);
+        metrics.add(&labels(), &mut tally);
         let text = metrics.text();
         let series = text.lines().filter(|line| line.starts_with("subscription_events_processed_total{")).count();
         assert_eq!(series, MAX_TYPES + 1);
@@ -322,7 +355,7 @@ mod tests {
             "subscription_events_processed_total{subscription=\"orders\",event_type=\"other\",status=\"success\"} 1900",
         );
         has(&metrics, "subscription_processing_duration_milliseconds_count{subscription=\"orders\"} 2000");
-        metrics.add("orders", &mut tally);
+        metrics.add(&labels(), &mut tally);
         has(&metrics, "subscription_processing_duration_milliseconds_count{subscription=\"orders\"} 2000");
     }
 
@@ -333,31 +366,12 @@ mod tests {
         let event_type = EventType::new("say \"hi\"").unwrap();
         tally.call(&event_type, Some(FailureKind::Deadline), Duration::from_millis(3));
         tally.call(&event_type, Some(FailureKind::Deadline), Duration::from_millis(3));
-        metrics.add("orders", &mut tally);
+        metrics.add(&labels(), &mut tally);
         has(&metrics, "subscription_events_failed_total{subscription=\"orders\",error_type=\"deadline\"} 2");
         has(
             &metrics,
             "subscription_events_processed_total{subscription=\"orders\",event_type=\"say \\\"hi\\\"\",status=\"failure\"} 2",
         );
         has(&metrics, "subscription_processing_duration_milliseconds_sum{subscription=\"orders\"} 6.0");
-    }
-
-    #[test]
-    fn gauges_are_asked_for_at_the_scrape() {
-        let metrics = Metrics::new();
-        assert!(!metrics.text().contains("subscription_lag"));
-        metrics.processors.set(Box::new(|| {
-            vec![ProcessorGauge {
-                subscription: "orders".parse().unwrap(),
-                lag: 5,
-                state: State::CatchingUp,
-                position: Position(7),
-                parked: 2,
-            }]
-        }));
-        has(&metrics, "subscription_lag{subscription=\"orders\"} 5");
-        has(&metrics, "subscription_position{subscription=\"orders\"} 7");
-        has(&metrics, "subscription_parked{subscription=\"orders\"} 2");
-        has(&metrics, "subscription_state{subscription=\"orders\",state_name=\"catching_up\"} 2");
     }
 }

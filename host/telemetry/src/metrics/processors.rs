@@ -1,16 +1,14 @@
-//! The gauges of processors, asked for at the moment of a scrape, so that they are never stale.
+//! The gauges of processors, and what handlers count.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::fmt;
 
-use lantern_core::{Position, Name, State};
+use lantern_core::{Name, Position, State};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder},
-    metrics::{MetricType, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeLabelSet},
 };
+
+use super::watched::{Source, Watched, counters, gauges};
 
 /// How a processor stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +23,21 @@ pub struct ProcessorGauge {
     pub position: Position,
     /// How many events are parked.
     pub parked: u64,
+    /// What only a handler has.
+    pub effects: Option<EffectsGauge>,
+}
+
+/// The effects of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EffectsGauge {
+    /// How many of its schedules wait for their time.
+    pub schedules: u64,
+    /// How many events it has emitted since the host started, those of schedules included.
+    pub emitted: u64,
 }
 
 /// Tells how all processors stand.
-pub type Processors = Box<dyn Fn() -> Vec<ProcessorGauge> + Send + Sync>;
-
-/// Where the gauges come from, once somebody has said so.
-#[derive(Clone, Default)]
-pub(crate) struct Watched(Arc<Mutex<Option<Arc<Processors>>>>);
+pub type Processors = Source<ProcessorGauge>;
 
 /// The label of a processor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,45 +52,23 @@ struct Named {
     state_name: &'static str,
 }
 
-impl Watched {
-    pub(crate) fn set(&self, processors: Processors) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(processors));
-    }
-
-    fn ask(&self) -> Vec<ProcessorGauge> {
-        // The lock is not held while somebody else's code runs.
-        let processors = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        processors.map_or_else(Vec::new, |processors| processors())
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
-    }
-}
-
-impl Collector for Watched {
+impl Collector for Watched<ProcessorGauge> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let gauges = self.ask();
-        if gauges.is_empty() {
-            return Ok(());
-        }
-        let mut family = |name, help, value: fn(&ProcessorGauge) -> u64| {
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauges.iter().try_for_each(|gauge| one(&mut metric, &label(gauge), value(gauge)))
-        };
-        family("subscription_lag", "Events behind the head of the log.", |gauge| gauge.lag)?;
-        family("subscription_position", "The checkpoint.", |gauge| gauge.position.0)?;
-        family("subscription_parked", "Events that are parked.", |gauge| gauge.parked)?;
-        let help = "0 unknown, 1 starting, 2 catching up, 3 live, 4 paused, 5 stopped, 6 error.";
-        let mut metric = encoder.encode_descriptor("subscription_state", help, None, MetricType::Gauge)?;
-        gauges.iter().try_for_each(|gauge| one(&mut metric, &named(gauge), gauge.state as u64))
+        let all = self.ask();
+        let each = |value: fn(&ProcessorGauge) -> u64| all.iter().map(move |gauge| (label(gauge), value(gauge)));
+        let help = ("subscription_lag", "Events behind the head of the log.");
+        gauges(&mut encoder, help, each(|gauge| gauge.lag))?;
+        gauges(&mut encoder, ("subscription_position", "The checkpoint."), each(|gauge| gauge.position.0))?;
+        gauges(&mut encoder, ("subscription_parked", "Events that are parked."), each(|gauge| gauge.parked))?;
+        let help =
+            ("subscription_state", "0 unknown, 1 starting, 2 catching up, 3 live, 4 paused, 5 stopped, 6 error.");
+        gauges(&mut encoder, help, all.iter().map(|gauge| (named(gauge), gauge.state as u64)))?;
+        let handlers = || all.iter().filter_map(|gauge| Some((label(gauge), gauge.effects?)));
+        let help = ("subscription_schedules", "Schedules that wait for their time.");
+        gauges(&mut encoder, help, handlers().map(|(label, effects)| (label, effects.schedules)))?;
+        let help = ("subscription_events_emitted", "Events emitted, those of schedules included.");
+        counters(&mut encoder, help, handlers().map(|(label, effects)| (label, effects.emitted)))
     }
-}
-
-fn one(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> Result<(), fmt::Error> {
-    ConstGauge::new(value).encode(metric.encode_family(labels)?)
 }
 
 fn label(gauge: &ProcessorGauge) -> Subscription {
@@ -94,4 +77,37 @@ fn label(gauge: &ProcessorGauge) -> Subscription {
 
 fn named(gauge: &ProcessorGauge) -> Named {
     Named { subscription: gauge.subscription.as_str().into(), state_name: gauge.state.as_str() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::tests::{Metrics, has};
+
+    fn gauge(name: &str, effects: Option<EffectsGauge>) -> ProcessorGauge {
+        let (subscription, state) = (name.parse().unwrap(), State::CatchingUp);
+        ProcessorGauge { subscription, lag: 5, state, position: Position(7), parked: 2, effects }
+    }
+
+    #[test]
+    fn gauges_are_asked_for_at_the_scrape() {
+        let metrics = Metrics::new();
+        assert!(!metrics.text().contains("subscription_lag"));
+        metrics.processors.set(Box::new(|| vec![gauge("orders", None)]));
+        has(&metrics, "subscription_lag{subscription=\"orders\"} 5");
+        has(&metrics, "subscription_position{subscription=\"orders\"} 7");
+        has(&metrics, "subscription_parked{subscription=\"orders\"} 2");
+        has(&metrics, "subscription_state{subscription=\"orders\",state_name=\"catching_up\"} 2");
+        assert!(!metrics.text().contains("subscription_schedules"), "a projection has none");
+    }
+
+    #[test]
+    fn handlers_have_schedules_and_emit() {
+        let metrics = Metrics::new();
+        let effects = Some(EffectsGauge { schedules: 3, emitted: 40 });
+        metrics.processors.set(Box::new(move || vec![gauge("orders", None), gauge("shipping", effects)]));
+        has(&metrics, "subscription_schedules{subscription=\"shipping\"} 3");
+        has(&metrics, "subscription_events_emitted_total{subscription=\"shipping\"} 40");
+        assert!(!metrics.text().contains("subscription_schedules{subscription=\"orders\"}"));
+    }
 }

@@ -58,6 +58,12 @@ impl Tally {
         }
     }
 
+    /// Counts a decision of an aggregate.
+    pub(crate) fn decision(&mut self, duration: Duration) {
+        self.counted = true;
+        self.durations.add(duration);
+    }
+
     /// Counts what a guest said too much.
     pub(crate) fn dropped(&mut self, spans: u64, logs: u64) {
         self.counted |= spans + logs > 0;

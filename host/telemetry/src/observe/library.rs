@@ -1,4 +1,5 @@
-//! The library, watched: a handle span for each call of a module.
+//! The library, watched: a handle span for each call of a processor's module. What it loads of other kinds is watched in
+//! the file of their noun.
 //!
 //! | cause | trace | parent | link |
 //! |---|---|---|---|
@@ -11,11 +12,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    Call, Cause, Clock, Digest, Event, Instance, Library, Module, Outcome, SystemClock, Timestamp, TraceContext, View,
+    AggregateModule, Call, Cause, Clock, Digest, Effects, Event, Instance, Library, Module, Outcome, SystemClock,
+    Timestamp, TraceContext, View,
     module::{Description, Failure, Kept, LibraryError, Settings},
+    upcasting::UpcasterModule,
 };
 
-use super::witness::{self, LogBudget};
+use super::{
+    aggregates, upcasters,
+    witness::{self, LogBudget},
+};
 use crate::{
     Telemetry, ids,
     pipeline::Slot,
@@ -67,8 +73,26 @@ impl Library for ObservedLibrary {
 
     async fn load(&self, digest: Digest, settings: &Settings) -> Result<Arc<dyn Module>, LibraryError> {
         let inner = self.inner.load(digest, settings).await?;
-        let labels = Arc::new(Labels::new(settings.projection.clone(), inner.digest()));
+        let labels = Arc::new(Labels::new(settings.kind, settings.name.clone(), inner.digest()));
         Ok(Arc::new(ObservedModule { inner, telemetry: self.telemetry.clone(), labels }))
+    }
+
+    async fn load_aggregate(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn AggregateModule>, LibraryError> {
+        let inner = self.inner.load_aggregate(digest, settings).await?;
+        let labels = Labels::new(settings.kind, settings.name.clone(), inner.digest());
+        Ok(aggregates::module(inner, &self.telemetry, labels))
+    }
+
+    async fn load_upcaster(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn UpcasterModule>, LibraryError> {
+        Ok(upcasters::module(self.inner.load_upcaster(digest, settings).await?, settings.name.clone()))
     }
 }
 
@@ -105,8 +129,10 @@ impl Instance for ObservedInstance {
             Some(trace) if sampled => witness::rooted(said.spans, trace),
             _ => Vec::new(),
         };
-        let failure = outcome.result.as_ref().err();
-        outcome.trace_id = trace.as_ref().filter(|_| sampled).map(|trace| trace.trace_id);
+        // Told also when it is not recorded: what is emitted carries the decision on.
+        outcome.trace = trace.clone().filter(|_| self.telemetry.is_enabled());
+        let result = outcome.result.as_ref();
+        let failure = result.err();
         self.telemetry.pipeline().gather(&self.slot, |pending| {
             if !matches!(call.cause, Cause::DryRun) {
                 let kind = failure.map(|failure| failure.kind);
@@ -114,7 +140,7 @@ impl Instance for ObservedInstance {
             }
             pending.tally().dropped(said.dropped_spans, dropped_logs);
             if let Some(trace) = trace.filter(|_| sampled) {
-                pending.handle(span(call, trace, start, end, failure));
+                pending.handle(span(call, trace, start, end, result));
             }
             pending.guests(guests);
         });
@@ -152,9 +178,10 @@ fn span(
     trace: TraceContext,
     start: Timestamp,
     end: Timestamp,
-    failure: Option<&Failure>,
+    result: Result<&Effects, &Failure>,
 ) -> HandleSpan {
     let event: &Event = call.event;
+    let asked = |of: fn(&Effects) -> usize| result.map_or(0, |effects| u16::try_from(of(effects)).unwrap_or(u16::MAX));
     let produced = event.metadata.trace.as_ref();
     let link = produced.map(|context| Link { trace_id: context.trace_id, span_id: context.span_id });
     let (parent, link) = match call.cause {
@@ -168,6 +195,8 @@ fn span(
         parent,
         flags: trace.flags,
         dry_run: matches!(call.cause, Cause::DryRun),
+        emitted: asked(|effects| effects.emitted.len()),
+        timers: asked(|effects| effects.timers.len()),
         attempt: call.attempt,
         state: trace.state,
         link,
@@ -179,7 +208,7 @@ fn span(
         version: event.version,
         position: event.position,
         tenant: event.metadata.tenant.clone(),
-        failure: failure.map(kept),
+        failure: result.err().map(kept),
     }
 }
 
@@ -187,7 +216,7 @@ fn span(
 mod tests {
     use std::sync::Mutex;
 
-    use lantern_core::module::FailureKind;
+    use lantern_core::{Kind, aggregate::Decide, module::FailureKind};
 
     use super::*;
     use crate::{
@@ -198,7 +227,7 @@ mod tests {
     /// What a call left: the context the guest saw, the outcome's trace, the spans of that trace.
     struct Left {
         seen: Option<TraceContext>,
-        trace_id: Option<u128>,
+        trace: Option<TraceContext>,
         spans: Vec<SpanView>,
     }
 
@@ -213,7 +242,7 @@ mod tests {
         let outcome = ports::handle(instance.as_mut(), event, cause);
         let seen = seen.lock().unwrap().clone();
         let spans = seen.as_ref().map(|context| telemetry.trace(context.trace_id)).unwrap_or_default();
-        Left { seen, trace_id: outcome.trace_id, spans }
+        Left { seen, trace: outcome.trace, spans }
     }
 
     #[tokio::test]
@@ -230,7 +259,7 @@ mod tests {
         let seen = left.seen.unwrap();
         assert_eq!(format!("{:016x}", seen.span_id), span.span_id, "the guest sees the handle span");
         assert_eq!((seen.flags, seen.state.as_deref()), (1, Some("vendor=1")));
-        assert_eq!(left.trace_id, Some(10));
+        assert_eq!(left.trace, Some(seen), "what it emits hangs under the handle span");
         let expected = serde_json::json!({
             "eventsource.projection.name": "orders",
             "eventsource.event.type": "OrderPlaced",
@@ -261,7 +290,7 @@ mod tests {
         let batch = ports::context(30, 40);
         let left = call(&telemetry, &ports::event(Some(ports::context(10, 20))), Cause::Replay { batch: &batch }).await;
         let span = &left.spans[0];
-        assert_eq!(left.trace_id, Some(30));
+        assert_eq!(left.trace.unwrap().trace_id, 30);
         assert_eq!(span.parent_span_id.as_deref(), Some("0000000000000028"));
         assert_eq!(span.links[0].trace_id, "0000000000000000000000000000000a");
         assert_eq!(span.links[0].span_id, "0000000000000014");
@@ -273,7 +302,7 @@ mod tests {
         let telemetry = fixture::telemetry();
         let left = call(&telemetry, &ports::event(Some(ports::context(10, 20))), Cause::DryRun).await;
         let span = &left.spans[0];
-        assert_ne!(left.trace_id, Some(10));
+        assert_ne!(left.trace.unwrap().trace_id, 10);
         assert_eq!((span.parent_span_id.as_deref(), span.links.len()), (None, 1));
         assert_eq!(span.attributes["lantern.dry_run"], true);
         assert!(!telemetry.metrics().contains("subscription_events_processed_total{"), "{}", telemetry.metrics());
@@ -286,8 +315,8 @@ mod tests {
             let telemetry = fixture::with([("OTEL_TRACES_SAMPLER", sampler)]);
             let left = call(&telemetry, &ports::event(Some(trace.clone())), cause).await;
             let seen = left.seen.unwrap();
-            let found = (seen.is_sampled(), left.trace_id.is_some(), left.spans.len());
-            assert_eq!(found, (expected, expected, usize::from(expected)), "{sampler} {trace} {cause:?}");
+            assert_eq!((seen.is_sampled(), left.spans.len()), (expected, usize::from(expected)), "{sampler} {trace}");
+            assert_eq!(left.trace, Some(seen), "{sampler} {trace} {cause:?}");
             assert!(telemetry.metrics().contains("status=\"success\"} 1"), "{}", telemetry.metrics());
         };
         let sampled = ports::context(10, 20);
@@ -306,7 +335,7 @@ mod tests {
         let telemetry = fixture::with([("OTEL_SDK_DISABLED", "true")]);
         let left = call(&telemetry, &ports::event(Some(ports::context(10, 20))), Cause::Live).await;
         assert_eq!(left.seen, Some(ports::context(10, 20)));
-        assert_eq!((left.trace_id, left.spans.len()), (None, 0));
+        assert_eq!((left.trace, left.spans.len()), (None, 0));
         assert_eq!(call(&telemetry, &ports::event(None), Cause::Live).await.seen, None);
     }
 
@@ -336,6 +365,34 @@ mod tests {
         let metrics = telemetry.metrics();
         let line = "subscription_events_failed_total{subscription=\"orders\",error_type=\"trap\"} 1";
         assert!(metrics.contains(line), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_is_named_as_one_and_its_effects_are_counted() {
+        let telemetry = fixture::telemetry();
+        let closure = ports::Closure::new(|_| Ok(ports::emits(2, 1)).into());
+        let mut instance = closure.deployed(Kind::Handler, &telemetry).await;
+        ports::handle(instance.as_mut(), &ports::event(Some(ports::context(10, 20))), Cause::Live);
+        let span = &telemetry.trace(10)[0];
+        assert_eq!(span.name, "eventsource.handler.handle");
+        assert_eq!(span.attributes["eventsource.handler.name"], "orders");
+        assert!(!span.attributes.contains_key("eventsource.projection.name"));
+        assert_eq!((&span.attributes["lantern.emitted"], &span.attributes["lantern.timers"]), (&2.into(), &1.into()));
+        let metrics = telemetry.metrics();
+        assert!(metrics.contains("subscription_processing_duration_milliseconds_count{subscription=\"orders\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn what_it_loads_of_other_kinds_is_watched_too() {
+        let telemetry = fixture::telemetry();
+        let library = library(Arc::new(ports::Closure::new(|_| ports::well())), &telemetry);
+        let settings = ports::settings(Kind::Aggregate, "Order");
+        let module = library.load_aggregate(Digest([7; 32]), &settings).await.unwrap();
+        let mut instance = module.instance(&"Order-42".parse().unwrap());
+        instance.evolve(&[ports::event(None)]).unwrap();
+        let command = ports::command();
+        instance.decide(&Decide { command: &command, attempt: 1, trace: None });
+        assert_eq!(telemetry.trace(10).len(), 2, "the load and the decision");
     }
 
     #[tokio::test]

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, Filter, Log, Page, Position, StreamName, Version,
+    Append, Appended, Event, EventId, Filter, Log, Page, Position, StreamName, TraceContext, Version,
     log::{AppendError, LogError, Range},
     witness::SpanKind,
 };
 use tokio::sync::watch;
 
 use crate::{ActiveSpan, Telemetry, metrics::append_error_name, names, propagation};
+
+/// The most spans an append is linked to.
+const MAX_LINKS: usize = 32;
 
 struct ObservedLog {
     inner: Arc<dyn Log>,
@@ -26,7 +29,7 @@ pub fn log(inner: Arc<dyn Log>, telemetry: &Telemetry) -> Arc<dyn Log> {
 #[async_trait]
 impl Log for ObservedLog {
     async fn append(&self, mut appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
-        let mut span = self.telemetry.span(names::APPEND, SpanKind::Internal).start();
+        let mut span = begin(&self.telemetry, &appends);
         if span.is_recorded() {
             describe(&mut span, &appends, self.telemetry.store());
         }
@@ -72,6 +75,25 @@ impl Log for ObservedLog {
     }
 }
 
+/// The span of an append: under the caller's span, else under the one that all its events come from. Where they come from
+/// several, it is a root that links to them.
+fn begin(telemetry: &Telemetry, appends: &[Append]) -> ActiveSpan {
+    let span = telemetry.span(names::APPEND, SpanKind::Internal);
+    if !telemetry.is_enabled() || propagation::current().is_some() {
+        return span.start();
+    }
+    let mut sources: Vec<&TraceContext> = Vec::new();
+    for source in appends.iter().flat_map(|append| &append.events).filter_map(|event| event.metadata.trace.as_ref()) {
+        if sources.len() < MAX_LINKS && !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    match sources.as_slice() {
+        [source] => span.parent((*source).clone()).start(),
+        sources => sources.iter().fold(span, |span, source| span.link(source)).start(),
+    }
+}
+
 /// What is known before the append.
 fn describe(span: &mut ActiveSpan, appends: &[Append], store: &'static str) {
     span.set(names::DB_SYSTEM, store);
@@ -111,7 +133,7 @@ fn conclude(span: &mut ActiveSpan, result: &Result<Vec<Appended>, AppendError>, 
 mod tests {
     use std::sync::Mutex;
 
-    use lantern_core::{Expected, NewEvent, TraceContext};
+    use lantern_core::{Expected, NewEvent};
 
     use super::*;
     use crate::fixture::{self, ports};
@@ -174,6 +196,35 @@ mod tests {
         ] {
             assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
         }
+    }
+
+    fn from(span_id: u64) -> NewEvent {
+        let mut event = ports::new_event();
+        event.metadata.trace = Some(ports::context(10, span_id));
+        event
+    }
+
+    #[tokio::test]
+    async fn what_a_handler_emits_is_appended_under_its_span() {
+        let telemetry = fixture::telemetry();
+        let inner = answers(Ok(appended(7..=8)));
+        let log = log(inner.clone(), &telemetry);
+        log.append(vec![append(vec![from(20), from(20)])]).await.unwrap();
+        let spans = telemetry.trace(10);
+        assert_eq!((spans.len(), spans[0].parent_span_id.as_deref()), (1, Some("0000000000000014")));
+        assert_eq!(traces(&inner), [Some(ports::context(10, 20)), Some(ports::context(10, 20))]);
+    }
+
+    #[tokio::test]
+    async fn an_append_from_several_spans_is_linked_to_each() {
+        let telemetry = fixture::telemetry();
+        let inner = answers(Ok(appended(7..=9)));
+        let events = vec![from(20), from(21), from(20), ports::new_event()];
+        log(inner.clone(), &telemetry).append(vec![append(events)]).await.unwrap();
+        assert!(telemetry.trace(10).is_empty(), "none of them is its parent");
+        let spans = telemetry.trace(traces(&inner)[3].clone().unwrap().trace_id);
+        let links: Vec<&str> = spans[0].links.iter().map(|link| link.span_id.as_str()).collect();
+        assert_eq!((spans[0].parent_span_id.as_deref(), links), (None, vec!["0000000000000014", "0000000000000015"]));
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Clock, Digest, Document, Fate, Generation, Lease, Parked, Position, ReadModel, ReadModels,
-    StreamName, SystemClock, Value, View,
+    Batch, Checkpoint, Clock, Digest, Document, EventId, Fate, Generation, Lease, Parked, Position, ReadModel,
+    ReadModels, Scheduled, StreamName, SystemClock, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
     witness::{SpanKind, SpanStatus},
@@ -74,7 +74,7 @@ impl ReadModel for ObservedReadModel {
     async fn commit(&self, lease: Lease, batch: &Batch) -> Result<(), CommitError> {
         let started = Instant::now();
         let result = self.inner.commit(lease, batch).await;
-        let (metrics, name) = (self.telemetry.counts(), self.generation.projection.as_str());
+        let (metrics, name) = (self.telemetry.counts(), self.generation.processor.as_str());
         metrics.commit(name, result.as_ref().err(), started.elapsed());
         if result.is_ok() {
             batch.parked.iter().for_each(|parked| metrics.parked(name, parked.standing));
@@ -111,6 +111,14 @@ impl ReadModel for ObservedReadModel {
         self.inner.parked_at(position).await
     }
 
+    async fn scheduled(&self) -> Result<Vec<Scheduled>, ReadModelError> {
+        self.inner.scheduled().await
+    }
+
+    async fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError> {
+        self.inner.fired(lease, events).await
+    }
+
     async fn held_streams(&self) -> Result<Vec<(StreamName, u64)>, ReadModelError> {
         self.inner.held_streams().await
     }
@@ -137,7 +145,7 @@ impl ObservedReadModel {
             end: now.max(batch.started_at),
             status: SpanStatus::Unset,
             attributes: vec![
-                (names::PROJECTION.into(), self.generation.projection.as_str().into()),
+                (names::SUBSCRIPTION.into(), self.generation.processor.as_str().into()),
                 (names::GENERATION.into(), self.generation.number.into()),
                 (names::MODULE.into(), batch.module.to_string().into()),
                 (names::FROM_POSITION.into(), batch.from.0.into()),
@@ -176,7 +184,7 @@ fn note(parked: &Parked) -> Moment {
 
 #[cfg(test)]
 mod tests {
-    use lantern_core::{EventId, Timestamp, TraceContext, parked::Standing};
+    use lantern_core::{Timestamp, TraceContext, parked::Standing};
 
     use super::*;
     use crate::fixture::{self, ports};
@@ -206,6 +214,7 @@ mod tests {
             last_event: Some(EventId::from_u128(5)),
             module: Digest([7; 32]),
             documents: Arc::default(),
+            schedules: Vec::new(),
             parked: vec![parked()],
             released: Vec::new(),
             handled: 3,
@@ -215,7 +224,7 @@ mod tests {
     }
 
     async fn commit(telemetry: &Telemetry, answer: Result<(), CommitError>, batch: &Batch) {
-        let generation = Generation { projection: "orders".parse().unwrap(), number: 2 };
+        let generation = Generation { processor: "orders".parse().unwrap(), number: 2 };
         let models = read_models(Arc::new(ports::Commits(answer.clone())), telemetry);
         let model = models.open(&generation).await.unwrap();
         assert_eq!(model.commit(Lease { epoch: 1 }, batch).await, answer);
@@ -231,7 +240,7 @@ mod tests {
         assert_eq!((span.span_id.as_str(), span.parent_span_id.as_deref()), ("0000000000000028", None));
         assert_eq!((span.start, span.status), (Timestamp(1_000), "unset"));
         let expected = serde_json::json!({
-            "eventsource.projection.name": "orders",
+            "eventsource.subscription.name": "orders",
             "lantern.generation": 2,
             "lantern.module.digest": "07".repeat(32),
             "eventsource.from_position": 4,

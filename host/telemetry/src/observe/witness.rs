@@ -6,7 +6,7 @@ use std::{
 };
 
 use lantern_core::{
-    TraceContext,
+    Kind, TraceContext,
     witness::{Attribute, GuestLog, GuestSpan, Level},
 };
 use tracing::{debug, error, info, trace, warn};
@@ -25,7 +25,7 @@ macro_rules! target {
 }
 
 /// How many log lines of one instance are told in one [`WINDOW`]; further ones are counted.
-const MAX_LINES: u32 = 1000;
+const MAX_LINES: usize = 1000;
 
 /// The longest line that is told, in bytes.
 const MAX_LINE: usize = 8 * 1024;
@@ -33,28 +33,33 @@ const MAX_LINE: usize = 8 * 1024;
 /// The time in which lines are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The lines an instance may still have told, so that a guest that floods logs does not flood the host's.
+/// How many lines may still be told, so that a guest that floods logs does not flood the host's.
 #[derive(Debug, Default)]
 pub(super) struct LogBudget {
     window: Option<Instant>,
-    told: u32,
+    told: usize,
 }
 
 impl LogBudget {
+    /// How many of these lines may be told now, when at most so many are in one [`WINDOW`].
+    pub(super) fn take(&mut self, lines: usize, most: usize) -> usize {
+        let now = Instant::now();
+        if self.window.is_none_or(|began| now.duration_since(began) >= WINDOW) {
+            (self.window, self.told) = (Some(now), 0);
+        }
+        let taken = lines.min(most.saturating_sub(self.told));
+        self.told += taken;
+        taken
+    }
+
     /// Tells the lines, and says how many went over the limit.
     pub(super) fn tell(&mut self, lines: &[GuestLog], labels: &Labels, handle: Option<&TraceContext>) -> u64 {
         if lines.is_empty() {
             return 0;
         }
-        let now = Instant::now();
-        if self.window.is_none_or(|began| now.duration_since(began) >= WINDOW) {
-            (self.window, self.told) = (Some(now), 0);
-        }
-        let left = usize::try_from(MAX_LINES.saturating_sub(self.told)).unwrap_or(usize::MAX);
-        let over = lines.len().saturating_sub(left);
-        self.told = self.told.saturating_add(u32::try_from(lines.len()).unwrap_or(u32::MAX));
-        lines.iter().take(left).for_each(|line| tell(line, labels, handle));
-        over as u64
+        let told = self.take(lines.len(), MAX_LINES);
+        lines.iter().take(told).for_each(|line| tell(line, labels, handle));
+        (lines.len() - told) as u64
     }
 }
 
@@ -66,7 +71,9 @@ fn tell(line: &GuestLog, labels: &Labels, handle: Option<&TraceContext>) {
                 target: target!(),
                 trace_id = handle.map(|handle| view::trace_id(handle.trace_id)),
                 span_id = handle.map(|handle| view::span_id(line.span_id.unwrap_or(handle.span_id))),
-                projection = labels.projection.as_str(),
+                projection = labels.named(Kind::Projection),
+                handler = labels.named(Kind::Handler),
+                aggregate = labels.named(Kind::Aggregate),
                 module = &labels.module[..12],
                 context = line.context.as_str(),
                 attributes = json(&line.attributes),

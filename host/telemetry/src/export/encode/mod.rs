@@ -122,7 +122,7 @@ fn scope(name: &str, version: String) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use lantern_core::{
-        Timestamp,
+        Kind, Timestamp,
         module::{Failure, FailureKind},
         witness::{SpanKind, SpanStatus},
     };
@@ -203,6 +203,8 @@ mod tests {
             parent: 0,
             flags: 1,
             dry_run: false,
+            emitted: 0,
+            timers: 0,
             attempt: 1,
             state: None,
             link: None,
@@ -225,6 +227,8 @@ mod tests {
             parent: 5,
             attempt: 300,
             dry_run: true,
+            emitted: 2,
+            timers: 300,
             link: Some(Link { trace_id: u128::MAX, span_id: u64::MAX }),
             tenant: Some("acme".into()),
             state: Some("vendor=1".into()),
@@ -238,8 +242,12 @@ mod tests {
         guest.attributes = values.iter().enumerate().map(|(n, value)| (format!("a{n}"), (*value).into())).collect();
         guest.events = vec![("noted".into(), Timestamp(7), vec![("k".into(), "1".into())])];
         guest.links = vec![(3, 4, vec![("k".into(), "1".into())])];
-        let labels = Arc::new(Labels::new("orders".parse().unwrap(), lantern_core::Digest([7; 32])));
+        let labels = labels(Kind::Projection);
         Block::Calls { labels, handles: vec![handle_span(), failed], guests: vec![guest], bytes: 0 }
+    }
+
+    fn labels(kind: Kind) -> Arc<Labels> {
+        Arc::new(Labels::new(kind, "orders".parse().unwrap(), lantern_core::Digest([7; 32])))
     }
 
     fn host_spans() -> Block {
@@ -277,6 +285,29 @@ mod tests {
         assert_eq!(spans, views);
         let raw = &of_resource.scope_spans[0].spans[1];
         assert_eq!((raw.flags, raw.trace_state.as_str()), (1, "vendor=1"));
+    }
+
+    #[test]
+    fn every_kind_of_module_is_named_alike_both_ways() {
+        let expected = [
+            (Kind::Projection, "eventsource.projection.name"),
+            (Kind::Handler, "eventsource.handler.name"),
+            (Kind::Aggregate, "eventsource.aggregate.type"),
+            (Kind::Upcaster, "lantern.upcaster.name"),
+        ];
+        for (kind, key) in expected {
+            let (labels, guest) = (labels(kind), fixture::guest(10, 21, 20));
+            let mut buffer = Vec::new();
+            span::guest(&mut buffer, &labels, &guest);
+            let read = ProtoSpan::decode(buffer.as_slice()).unwrap();
+            assert_eq!(map(read.attributes), BTreeMap::from([(key.into(), "orders".into())]));
+            assert_eq!(SpanView::from(SpanRef::Guest(&labels, &guest)).attributes[key], "orders");
+        }
+        let labels = labels(Kind::Handler);
+        let mut buffer = Vec::new();
+        span::handle(&mut buffer, &labels, &handle_span());
+        let read = ProtoSpan::decode(buffer.as_slice()).unwrap();
+        assert_eq!(decoded(read, "lantern"), SpanView::from(SpanRef::Handle(&labels, &handle_span())));
     }
 
     #[test]

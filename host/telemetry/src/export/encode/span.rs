@@ -50,12 +50,12 @@ mod part {
 
 pub(super) fn handle(buffer: &mut Vec<u8>, labels: &Labels, span: &HandleSpan) {
     ids(buffer, span.trace_id, span.span_id, span.parent, span.state.as_deref());
-    wire::bytes(buffer, field::NAME, names::HANDLE.as_bytes());
+    wire::bytes(buffer, field::NAME, labels.handle().as_bytes());
     wire::number(buffer, field::KIND, ProtoKind::Internal as u64);
     times(buffer, span.start, span.end);
     let mut event_id = [0; 36];
     let mut set = |key, value: &str| text(buffer, field::ATTRIBUTE, key, value);
-    set(names::PROJECTION, labels.projection.as_str());
+    set(labels.key(), labels.name.as_str());
     set(names::MODULE, &labels.module);
     set(names::EVENT_TYPE, span.event_type.as_str());
     set(names::EVENT_ID, span.event_id.hyphenated().encode_lower(&mut event_id));
@@ -74,6 +74,12 @@ pub(super) fn handle(buffer: &mut Vec<u8>, labels: &Labels, span: &HandleSpan) {
     int(buffer, field::ATTRIBUTE, names::ATTEMPT, span.attempt.into());
     if span.attempt > 1 {
         int(buffer, field::ATTRIBUTE, names::RETRY_COUNT, (span.attempt - 1).into());
+    }
+    if span.emitted > 0 {
+        int(buffer, field::ATTRIBUTE, names::EMITTED, span.emitted.into());
+    }
+    if span.timers > 0 {
+        int(buffer, field::ATTRIBUTE, names::TIMERS, span.timers.into());
     }
     if span.dry_run {
         attribute(buffer, field::ATTRIBUTE, names::DRY_RUN, &Value::Bool(true));
@@ -112,8 +118,8 @@ pub(super) fn guest(buffer: &mut Vec<u8>, labels: &Labels, span: &GuestSpan) {
     for (key, value) in &span.attributes {
         attribute(buffer, field::ATTRIBUTE, key, &view::guest_value(value));
     }
-    if !span.attributes.iter().any(|(key, _)| key == names::PROJECTION) {
-        text(buffer, field::ATTRIBUTE, names::PROJECTION, labels.projection.as_str());
+    if !span.attributes.iter().any(|(key, _)| key == labels.key()) {
+        text(buffer, field::ATTRIBUTE, labels.key(), labels.name.as_str());
     }
     for (name, at, attributes) in &span.events {
         event(buffer, &Moment { name: Cow::Owned(name.clone()), at: *at, attributes: guest_values(attributes) });
