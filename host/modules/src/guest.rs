@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use lantern_core::{Call, Effects, View, Witness};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
+    imports::Requests,
     limits::Meter,
     state::{Deployment, State},
 };
@@ -21,6 +23,8 @@ pub(crate) struct Guest {
     pub(crate) meter: Meter,
     /// The parts of WASI that are empty for a projection: arguments, environment, files, network.
     pub(crate) wasi: WasiCtx,
+    /// The HTTP requests of the call in hand.
+    pub(crate) requests: Requests,
     /// The handles the module holds.
     pub(crate) table: ResourceTable,
 }
@@ -31,7 +35,21 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let meter = Meter::new(&deployment.settings.limits);
-        Self { state: State::new(deployment), meter, wasi: WasiCtx::default(), table }
+        let requests = Requests::new(deployment.clone());
+        Self { state: State::new(deployment), meter, wasi: WasiCtx::default(), requests, table }
+    }
+
+    /// Takes the event in hand.
+    pub(crate) fn begin(&mut self, call: &Call<'_>, view: &Arc<dyn View>) {
+        self.state.begin(call, view);
+        self.requests.begin(call);
+        self.meter.begin();
+    }
+
+    /// Ends the call: what it asked for, and what was said meanwhile.
+    pub(crate) fn end(&mut self) -> (Effects, Witness) {
+        self.requests.end(&mut self.state.telemetry);
+        self.state.end()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     bindings::{Projection, ProjectionPre, lantern::module::types as wit},
     engine::ticks,
     guest::Guest,
+    imports::NothingSent,
     state::{Deployment, cut},
     trap,
 };
@@ -70,18 +71,18 @@ impl Instance for WasmInstance {
             Err(failure) => return Outcome::from(Err(failure)),
         };
         let Running { store, exports } = &mut running;
-        let guest = store.data_mut();
-        guest.state.begin(call, view);
-        guest.meter.begin();
+        store.data_mut().begin(call, view);
         store.set_epoch_deadline(self.ticks);
         let answer = hand_over(exports, store, call);
         let guest = store.data_mut();
         let (result, keep) = match answer {
             Ok(Ok(())) => (Ok(()), true),
             Ok(Err(failure)) => (Err(returned(failure)), true),
+            // What a dry run cannot try is good until it fails.
+            Err(error) if error.is::<NothingSent>() => (Ok(()), false),
             Err(error) => (Err(trap::failure(&error, guest)), false),
         };
-        let (effects, witness) = guest.state.end();
+        let (effects, witness) = guest.end();
         if keep && !guest.meter.is_swollen() {
             self.running = Some(running);
         }

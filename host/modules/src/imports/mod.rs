@@ -9,6 +9,8 @@ mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 
+pub(crate) use self::wasi::http::{NothingSent, Requests};
+
 use crate::{
     bindings::wasi::{
         config::store::add_to_linker as add_store,

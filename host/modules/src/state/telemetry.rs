@@ -64,6 +64,12 @@ impl Telemetry {
         self.open.last().map(|(span, _)| *span)
     }
 
+    /// The span that encloses what the module does now: its innermost open one, else the handle span.
+    pub(crate) fn around(&self) -> Option<TraceContext> {
+        let handle = self.trace.as_ref()?;
+        Some(TraceContext { span_id: self.innermost().unwrap_or(handle.span_id), ..handle.clone() })
+    }
+
     /// Whether spans are of any use: they are not when the trace is not recorded.
     pub(crate) fn is_recording(&self) -> bool {
         self.trace.as_ref().is_some_and(TraceContext::is_sampled)
@@ -83,13 +89,21 @@ impl Telemetry {
             return self.drop_span();
         };
         (_, span.start) = self.open.remove(place);
-        let full = self.witness.spans.len() >= self.deployment.settings.limits.spans as usize;
-        if full || !self.has_room(size(&span)) {
-            return self.drop_span();
-        }
         span.end = self.deployment.clock.now();
         for (_, at, _) in &mut span.events {
             *at = span.end;
+        }
+        self.keep_span(span);
+    }
+
+    /// Keeps a span whose times are the host's: of a module, or of what the host did for it.
+    pub(crate) fn keep_span(&mut self, span: GuestSpan) {
+        if !self.is_recording() {
+            return;
+        }
+        let full = self.witness.spans.len() >= self.deployment.settings.limits.spans as usize;
+        if full || !self.has_room(size(&span)) {
+            return self.drop_span();
         }
         self.witness.spans.push(span);
     }

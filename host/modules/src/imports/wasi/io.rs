@@ -1,6 +1,7 @@
-//! `wasi:io`: streams and polling without waiting. Everything a projection can hold is ready at once or never.
+//! `wasi:io`: streams and polling. Everything a projection can hold is ready at once or never; a handler waits for the
+//! answers of its requests, no longer than the call may take.
 
-use std::pin::pin;
+use std::{pin::pin, time::Instant};
 
 use lantern_core::module::{Failure, FailureKind};
 use wasmtime::component::Resource;
@@ -18,6 +19,7 @@ use wasmtime_wasi::{
     runtime::poll_noop,
 };
 
+use super::http::until;
 use crate::guest::Guest;
 
 type Input = Resource<DynInputStream>;
@@ -25,17 +27,17 @@ type Output = Resource<DynOutputStream>;
 
 impl Host for Guest {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
-        at_once(waiting_poll::Host::poll(&mut self.table, pollables)).unwrap_or_else(|| Err(asleep()))
+        self.patience().wait(waiting_poll::Host::poll(&mut self.table, pollables))
     }
 }
 
 impl HostPollable for Guest {
     fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
-        at_once(waiting_poll::HostPollable::ready(&mut self.table, pollable)).unwrap_or_else(|| Err(asleep()))
+        self.patience().wait(waiting_poll::HostPollable::ready(&mut self.table, pollable))
     }
 
     fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        at_once(waiting_poll::HostPollable::block(&mut self.table, pollable)).unwrap_or_else(|| Err(asleep()))
+        self.patience().wait(waiting_poll::HostPollable::block(&mut self.table, pollable))
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
@@ -62,7 +64,7 @@ impl HostOutputStream for Guest {
     }
 
     fn blocking_write_and_flush(&mut self, stream: Output, bytes: Vec<u8>) -> StreamResult<()> {
-        ready(waiting::HostOutputStream::blocking_write_and_flush(&mut self.table, stream, bytes))
+        self.patience().wait_stream(waiting::HostOutputStream::blocking_write_and_flush(&mut self.table, stream, bytes))
     }
 
     fn flush(&mut self, stream: Output) -> StreamResult<()> {
@@ -70,7 +72,7 @@ impl HostOutputStream for Guest {
     }
 
     fn blocking_flush(&mut self, stream: Output) -> StreamResult<()> {
-        ready(waiting::HostOutputStream::blocking_flush(&mut self.table, stream))
+        self.patience().wait_stream(waiting::HostOutputStream::blocking_flush(&mut self.table, stream))
     }
 
     fn subscribe(&mut self, stream: Output) -> wasmtime::Result<Resource<DynPollable>> {
@@ -82,7 +84,11 @@ impl HostOutputStream for Guest {
     }
 
     fn blocking_write_zeroes_and_flush(&mut self, stream: Output, count: u64) -> StreamResult<()> {
-        ready(waiting::HostOutputStream::blocking_write_zeroes_and_flush(&mut self.table, stream, count))
+        self.patience().wait_stream(waiting::HostOutputStream::blocking_write_zeroes_and_flush(
+            &mut self.table,
+            stream,
+            count,
+        ))
     }
 
     fn splice(&mut self, stream: Output, from: Input, count: u64) -> StreamResult<u64> {
@@ -90,11 +96,11 @@ impl HostOutputStream for Guest {
     }
 
     fn blocking_splice(&mut self, stream: Output, from: Input, count: u64) -> StreamResult<u64> {
-        ready(waiting::HostOutputStream::blocking_splice(&mut self.table, stream, from, count))
+        self.patience().wait_stream(waiting::HostOutputStream::blocking_splice(&mut self.table, stream, from, count))
     }
 
     fn drop(&mut self, stream: Output) -> wasmtime::Result<()> {
-        at_once(waiting::HostOutputStream::drop(&mut self.table, stream)).unwrap_or_else(|| Err(asleep()))
+        self.patience().wait(waiting::HostOutputStream::drop(&mut self.table, stream))
     }
 }
 
@@ -104,7 +110,7 @@ impl HostInputStream for Guest {
     }
 
     fn blocking_read(&mut self, stream: Input, count: u64) -> StreamResult<Vec<u8>> {
-        ready(waiting::HostInputStream::blocking_read(&mut self.table, stream, count))
+        self.patience().wait_stream(waiting::HostInputStream::blocking_read(&mut self.table, stream, count))
     }
 
     fn skip(&mut self, stream: Input, count: u64) -> StreamResult<u64> {
@@ -112,7 +118,7 @@ impl HostInputStream for Guest {
     }
 
     fn blocking_skip(&mut self, stream: Input, count: u64) -> StreamResult<u64> {
-        ready(waiting::HostInputStream::blocking_skip(&mut self.table, stream, count))
+        self.patience().wait_stream(waiting::HostInputStream::blocking_skip(&mut self.table, stream, count))
     }
 
     fn subscribe(&mut self, stream: Input) -> wasmtime::Result<Resource<DynPollable>> {
@@ -120,20 +126,51 @@ impl HostInputStream for Guest {
     }
 
     fn drop(&mut self, stream: Input) -> wasmtime::Result<()> {
-        at_once(waiting::HostInputStream::drop(&mut self.table, stream)).unwrap_or_else(|| Err(asleep()))
+        self.patience().wait(waiting::HostInputStream::drop(&mut self.table, stream))
     }
 }
 
-/// The outcome of a future that is ready at once; nothing when it would have to wait.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    poll_noop(pin!(future))
+impl Guest {
+    fn patience(&self) -> Patience {
+        let deadline_ms = self.state.deployment.settings.limits.deadline_ms;
+        Patience { until: self.requests.patience(), deadline_ms }
+    }
 }
 
-fn ready<T>(future: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
-    at_once(future).unwrap_or_else(|| Err(StreamError::Trap(asleep())))
+/// How long a module may wait.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Nothing when there is nothing that could come.
+    until: Option<Instant>,
+    deadline_ms: u64,
 }
 
-/// The call ends: what it waits for cannot come before it has ended.
+impl Patience {
+    fn wait<T>(self, future: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+        self.outcome(future)?
+    }
+
+    fn wait_stream<T>(self, future: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
+        self.outcome(future).map_err(StreamError::Trap)?
+    }
+
+    /// The outcome of a future. The call ends when it waits for what cannot come before it has ended.
+    fn outcome<T>(self, future: impl Future<Output = T>) -> wasmtime::Result<T> {
+        match self.until {
+            Some(deadline) => until(deadline, future).ok_or_else(|| self.late()),
+            None => poll_noop(pin!(future)).ok_or_else(asleep),
+        }
+    }
+
+    fn late(self) -> wasmtime::Error {
+        let message = format!(
+            "the call took longer than {} ms (`deadline_ms`): it was waiting for the answer of a request",
+            self.deadline_ms
+        );
+        Failure::new(FailureKind::Deadline, message).into()
+    }
+}
+
 fn asleep() -> wasmtime::Error {
     Failure::new(FailureKind::Limit, "the module wants to sleep: a projection cannot, its clock stands still").into()
 }

@@ -2,6 +2,7 @@
 //! network; nothing to read; clocks that stand still; random numbers that belong to the event.
 
 mod clocks;
+pub(super) mod http;
 mod io;
 mod random;
 mod stdio;
