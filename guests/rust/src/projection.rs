@@ -16,6 +16,10 @@ pub trait Projection {
     /// The names of all its collections.
     const COLLECTIONS: &'static [&'static str];
 
+    /// The newest schema version it understands, by event type: older events are brought to it by the upcasters that are
+    /// deployed. Of a type not named here it gets the newest version there is.
+    const SCHEMA_VERSIONS: &'static [(&'static str, u32)] = &[];
+
     /// What it reads events as.
     ///
     /// - An enum: each variant stands for the event type of its name (or of its `#[serde(rename = "…")]` and
@@ -68,11 +72,13 @@ pub mod exports {
     pub fn describe<P: Projection>(version: &str) -> bindings::Description {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         bindings::Description {
+            kind: bindings::lantern::module::types::ProcessorKind::Projection,
             name: P::NAME.to_owned(),
             version: version.to_owned(),
             categories: owned(P::CATEGORIES),
             event_types: owned(data::event_types::<P::Data>()),
             collections: owned(P::COLLECTIONS),
+            schema_versions: P::SCHEMA_VERSIONS.iter().map(|&(name, version)| (name.to_owned(), version)).collect(),
         }
     }
 
