@@ -23,6 +23,12 @@ const BAR: usize = 24;
 /// How many spans of one name below one parent are shown.
 const ALIKE: usize = 10;
 
+/// The attributes that say whose call a span is.
+const OWNERS: [&str; 3] = ["eventsource.projection.name", "eventsource.handler.name", "eventsource.subscription.name"];
+
+/// The attribute that says whose guest a span of an aggregate is.
+const AGGREGATE: &str = "eventsource.aggregate.type";
+
 /// Print a trace as a tree.
 #[derive(Debug, Args)]
 pub(super) struct Trace {
@@ -200,17 +206,19 @@ fn details(span: &Span) -> String {
     if span.scope == "lantern" {
         let named = [("eventsource.position", "position "), ("lantern.attempt", "attempt ")];
         parts.extend(attribute("http.response.status_code"));
-        parts.extend(attribute("eventsource.projection.name"));
-        parts.extend(attribute("eventsource.event.type"));
+        parts.extend(OWNERS.iter().find_map(|name| attribute(name)));
+        parts.extend(attribute("lantern.command.type").or_else(|| attribute("eventsource.event.type")));
         parts.extend(attribute("eventsource.stream.id"));
         parts.extend(
             attribute("eventsource.event.count").filter(|count| count != "1").map(|count| format!("{count} events")),
         );
         parts.extend(attribute("eventsource.batch.size").map(|size| format!("{size} events")));
+        parts.extend(attribute("lantern.rejection.code").map(|code| format!("rejected: {code}")));
+        parts.extend(attribute("lantern.emitted").map(|count| format!("{count} emitted")));
         let named = named.into_iter().filter_map(|(name, word)| Some(format!("{word}{}", attribute(name)?)));
         parts.extend(named.filter(|part| part != "attempt 1"));
     } else {
-        let own = span.attributes.iter().filter(|(name, _)| *name != "eventsource.projection.name");
+        let own = span.attributes.iter().filter(|(name, _)| !OWNERS.contains(&name.as_str()) && *name != AGGREGATE);
         parts.extend(own.map(|(name, value)| format!("{name}={}", plain(value))));
     }
     parts.extend(span.links.first().map(|link| format!("→ trace {}", link.trace_id)));
