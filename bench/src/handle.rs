@@ -41,7 +41,7 @@ impl View for Nothing {
 /// Measures, and reports.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let digest = bench.world.push(GUEST).await?;
-    let module = bench.world.library().load(digest, &settings()?).await?;
+    let module = bench.world.library().load(digest, &settings(Kind::Projection)?).await?;
     let component = bench.world.component(GUEST)?;
     let rounds = bench.arguments.rounds.max(3);
     // Calls block, and do not belong on the runtime's threads.

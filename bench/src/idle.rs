@@ -35,7 +35,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 
 /// How many KiB one instance takes.
 async fn instances(world: &World, digest: Digest, count: usize) -> Result<f64> {
-    let module = world.library().load(digest, &settings()?).await?;
+    let module = world.library().load(digest, &settings(Kind::Projection)?).await?;
     let event = event()?;
     // Calls block, and do not belong on the runtime's threads.
     let measured = tokio::task::spawn_blocking(move || {

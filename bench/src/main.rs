@@ -14,6 +14,7 @@ mod latency;
 mod load;
 mod machine;
 mod native;
+mod neighbours;
 mod peer;
 mod rebuild;
 mod report;
@@ -73,6 +74,7 @@ enum Name {
     Tracing,
     Latency,
     Swap,
+    Neighbours,
 }
 
 /// What every benchmark has at hand.
@@ -123,5 +125,6 @@ async fn measure(name: Name, bench: &Bench, report: &mut Report) -> Result<()> {
         Name::Tracing => tracing::run(bench, report).await,
         Name::Latency => latency::run(bench, report).await,
         Name::Swap => swap::run(bench, report).await,
+        Name::Neighbours => neighbours::run(bench, report).await,
     }
 }

@@ -6,8 +6,9 @@ use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    Call, Digest, Effects, Instance, Library, Module, Outcome, View, Write,
+    AggregateModule, Call, Digest, Effects, Instance, Library, Module, Outcome, View, Write,
     module::{Description, Failure, FailureKind, Kept, LibraryError, Settings},
+    upcasting::UpcasterModule,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,7 @@ impl Native {
             categories: Vec::new(),
             event_types: Vec::new(),
             collections: vec![COLLECTION.into()],
+            schema_versions: [].into(),
         };
         Self { description }
     }
@@ -120,6 +122,14 @@ impl Library for Native {
 
     async fn load(&self, _: Digest, _: &Settings) -> Result<Arc<dyn Module>, LibraryError> {
         Ok(Arc::new(Counter { description: self.description.clone() }))
+    }
+
+    async fn load_aggregate(&self, digest: Digest, _: &Settings) -> Result<Arc<dyn AggregateModule>, LibraryError> {
+        Err(LibraryError::Unknown(digest))
+    }
+
+    async fn load_upcaster(&self, digest: Digest, _: &Settings) -> Result<Arc<dyn UpcasterModule>, LibraryError> {
+        Err(LibraryError::Unknown(digest))
     }
 }
 
@@ -158,6 +168,6 @@ impl Counting {
         count.last_amount = amount;
         let value = serde_json::to_string(&count).map_err(permanent)?;
         let write = Write { collection: self.collection.clone(), key: key.into(), value: Some(value.into()) };
-        Ok(Effects { writes: vec![write] })
+        Ok(Effects { writes: vec![write], ..Effects::default() })
     }
 }

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Instance, Lease,
-    Library, Log, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels, StreamName, Value, Version, View,
+    AggregateModule, Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Instance, Lease,
+    Library, Log, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels, Scheduled, StreamName, Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     module::{Description, Kept, LibraryError, Settings},
     read_model::{CommitError, ReadModelError},
+    upcasting::UpcasterModule,
 };
 use tokio::sync::watch;
 
@@ -152,6 +153,14 @@ impl ReadModel for Watched<dyn ReadModel> {
         self.inner.parked_at(position).await
     }
 
+    async fn scheduled(&self) -> Result<Vec<Scheduled>, ReadModelError> {
+        self.inner.scheduled().await
+    }
+
+    async fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError> {
+        self.inner.fired(lease, events).await
+    }
+
     async fn held_streams(&self) -> Result<Vec<(StreamName, u64)>, ReadModelError> {
         self.inner.held_streams().await
     }
@@ -191,6 +200,22 @@ impl Library for Watched<dyn Library> {
     async fn load(&self, digest: Digest, settings: &Settings) -> Result<Arc<dyn Module>, LibraryError> {
         let inner = self.inner.load(digest, settings).await?;
         Ok(Arc::new(Watched { inner, watch: self.watch.clone() }))
+    }
+
+    async fn load_aggregate(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn AggregateModule>, LibraryError> {
+        self.inner.load_aggregate(digest, settings).await
+    }
+
+    async fn load_upcaster(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn UpcasterModule>, LibraryError> {
+        self.inner.load_upcaster(digest, settings).await
     }
 }
 

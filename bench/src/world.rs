@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lantern_core::{
-    Clock, Digest, Library, Log, Position, Name, ReadModels, SystemClock,
+    Clock, Digest, Grants, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
@@ -172,15 +172,7 @@ impl World {
 impl Host {
     /// Deploys a module with the default limits.
     pub(crate) async fn deploy(&self, name: &Name, module: Digest, start: Start) -> Result<Status> {
-        let deploy = Deploy {
-            name: name.clone(),
-            module,
-            start,
-            config: [].into(),
-            limits: Limits::default(),
-            failure_policy: FailurePolicy::default(),
-        };
-        Ok(self.supervisor.deploy(deploy).await?)
+        Ok(self.supervisor.deploy(projection(name, module, start)).await?)
     }
 
     /// Stops the host and keeps its files.
@@ -193,6 +185,20 @@ impl Host {
     pub(crate) async fn end(self) -> Result<()> {
         let folder = self.stop().await;
         Ok(fs::remove_dir_all(folder)?)
+    }
+}
+
+/// How a projection is deployed unless a benchmark says otherwise.
+pub(crate) fn projection(name: &Name, module: Digest, start: Start) -> Deploy {
+    Deploy {
+        kind: Kind::Projection,
+        name: name.clone(),
+        module,
+        start,
+        config: [].into(),
+        limits: Limits::default(),
+        failure_policy: FailurePolicy::default(),
+        grants: Grants::default(),
     }
 }
 
@@ -227,8 +233,9 @@ pub(crate) fn open_library(folder: &Path) -> Result<Arc<dyn Library>> {
 }
 
 /// How a module is loaded outside of any host.
-pub(crate) fn settings() -> Result<Settings> {
-    Ok(Settings { projection: Name::new("bench")?, limits: Limits::default(), config: [].into() })
+pub(crate) fn settings(kind: Kind) -> Result<Settings> {
+    let (limits, config, grants) = (Limits::default(), [].into(), Grants::default());
+    Ok(Settings { kind, name: Name::new("bench")?, limits, config, grants })
 }
 
 /// Checks that a projection has handled every event up to a position, and parked none.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{host::Host, orders::Shop};
+use super::{HANDLER, PROJECTION, host::Host, shop::Shop};
 
 /// How often the counters are read.
 const TICK: Duration = Duration::from_millis(200);
@@ -19,20 +19,23 @@ const SECOND: usize = 5;
 /// Shows counters for a while.
 ///
 /// # Errors
-/// When the projection fails or the client stops.
-pub(super) fn watch(host: &Host, shop: &Shop, projection: &str, time: Duration) -> Result<()> {
+/// When a processor fails or the client stops.
+pub(super) fn watch(host: &Host, shop: &Shop, time: Duration) -> Result<()> {
     let terminal = stdout().is_terminal();
-    let mut history = vec![(Instant::now(), projected(host, projection)?)];
+    let mut history = vec![(Instant::now(), shop.answered().0)];
     let end = Instant::now() + time;
     while Instant::now() < end && !shop.has_failed() {
         thread::sleep(TICK);
-        let now = status(host, projection)?;
-        history.push((Instant::now(), now.handled));
+        let (accepted, rejected) = shop.answered();
+        history.push((Instant::now(), accepted));
+        let (projection, handler) = (status(host, "projections", PROJECTION)?, status(host, "handlers", HANDLER)?);
         let line = format!(
-            "  {:>7} appended   {:>7} projected   {:>4} behind   {:>5.0} events/s",
-            shop.acknowledged(),
-            now.handled,
-            now.lag,
+            "  {accepted:>6} accepted  {rejected:>4} rejected  {:>6} projected  {:>6} emitted  {:>4} scheduled  {:>3} \
+             behind  {:>4.0} commands/s",
+            number(&projection, "handled")?,
+            number(&handler, "emitted")?,
+            number(&handler, "scheduled")?,
+            number(&projection, "lag")?.max(number(&handler, "lag")?),
             rate(&history)
         );
         if terminal {
@@ -48,34 +51,27 @@ pub(super) fn watch(host: &Host, shop: &Shop, projection: &str, time: Duration) 
     Ok(())
 }
 
-/// What is shown of a projection.
-struct Counters {
-    handled: u64,
-    lag: u64,
-}
-
-fn projected(host: &Host, projection: &str) -> Result<u64> {
-    Ok(status(host, projection)?.handled)
-}
-
-fn status(host: &Host, projection: &str) -> Result<Counters> {
-    let answer = ureq::get(format!("{}/api/v1/projections/{projection}", host.url()))
+fn status(host: &Host, kind: &str, name: &str) -> Result<Value> {
+    let answer = ureq::get(format!("{}/api/v1/{kind}/{name}", host.url()))
         .config()
         .proxy(None)
         .build()
         .call()
-        .context("the host did not tell how the projection is")?
+        .with_context(|| format!("the host did not tell how `{name}` is"))?
         .body_mut()
         .read_to_string()?;
     let status: Value = serde_json::from_str(&answer)?;
     if status["state"] == "error" {
-        bail!("the projection has stopped: {}", status["last_error"]);
+        bail!("`{name}` has stopped: {}", status["last_error"]);
     }
-    let number = |field: &str| status[field].as_u64().with_context(|| format!("no `{field}` in {status}"));
-    Ok(Counters { handled: number("handled")?, lag: number("lag")? })
+    Ok(status)
 }
 
-/// Events a second over the last second.
+fn number(status: &Value, field: &str) -> Result<u64> {
+    status[field].as_u64().with_context(|| format!("no `{field}` in {status}"))
+}
+
+/// Accepted commands a second over the last second.
 fn rate(history: &[(Instant, u64)]) -> f64 {
     let window = &history[history.len().saturating_sub(SECOND + 1)..];
     let (Some((from, before)), Some((to, after))) = (window.first(), window.last()) else { return 0.0 };

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{IsTerminal, stdout},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -63,28 +63,46 @@ impl Host {
         &self.url
     }
 
+    /// The folder of the demo, removed with the host.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The data folder.
     pub(super) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder().join("data")
     }
 
     /// What the host has logged; a log that is not there yet is empty.
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("host.log")).unwrap_or_default()
+        fs::read_to_string(self.folder().join("host.log")).unwrap_or_default()
     }
 
     /// Runs `lantern` against this host; answers what it printed, in colour where the demo's own output can show it.
     pub(super) fn cli(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.lantern);
-        if stdout().is_terminal() {
-            command.env("CLICOLOR_FORCE", "1");
-        }
-        let output = command.args(["--host", &self.url]).args(arguments).output()?;
+        let output = self.output(arguments)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("`lantern {}` ended with {}: {}", arguments.join(" "), output.status, said.trim());
         }
         String::from_utf8(output.stdout).context("`lantern` printed what is no text")
+    }
+
+    /// Runs `lantern` with what the host is to refuse; answers what it said.
+    pub(super) fn refused(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.output(arguments)?;
+        if output.status.success() {
+            bail!("`lantern {}` was to be refused", arguments.join(" "));
+        }
+        String::from_utf8(output.stderr).context("`lantern` printed what is no text")
+    }
+
+    fn output(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(&self.lantern);
+        if stdout().is_terminal() {
+            command.env("CLICOLOR_FORCE", "1");
+        }
+        Ok(command.args(["--host", &self.url]).args(arguments).output()?)
     }
 
     /// Runs `lantern --json` against this host.

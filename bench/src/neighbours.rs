@@ -1,0 +1,80 @@
+//! Budget `neighbours`: how soon a healthy projection is done after the last append, beside modules that misbehave in
+//! every way there is.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lantern_core::{
+    Name, Position,
+    journal::{FailurePolicy, OnFailure},
+};
+use lantern_processors::{Deploy, Start};
+
+use crate::{
+    Bench,
+    events::Generator,
+    figures::median,
+    load::steady,
+    rebuild::GUEST,
+    report::Report,
+    world::{Host, Make, projection, whole},
+};
+
+/// Modules that fail at every event.
+const FAILING: [&str; 5] = ["looping", "trapping", "hungry", "recursive", "flooding"];
+
+/// A module that wants to sleep an hour on every event.
+const SLEEPING: &str = "sleepy";
+
+/// Events a second.
+const RATE: u32 = 500;
+
+/// How long events are appended, at most, in seconds.
+const SECONDS: u32 = 5;
+
+/// Measures, and reports.
+pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let mut waits = Vec::new();
+    for round in 0..bench.arguments.rounds {
+        waits.push(one_round(bench, round).await?.as_secs_f64());
+    }
+    let what = format!("neighbours: last append to lag 0, beside {} misbehaving modules", FAILING.len() + 1);
+    report.at_most(&what, median(waits), 2.0, |figure| format!("{figure:.2} s"));
+    Ok(())
+}
+
+/// How long the healthy projection was at work after the last append was acknowledged.
+async fn one_round(bench: &Bench, round: u32) -> Result<Duration> {
+    let world = &bench.world;
+    let log = world.empty_log(&format!("neighbours-{round}"))?;
+    let host = world.host(Make { log, library: world.library(), telemetry: None, watch: None }).await?;
+    let healthy = Name::new("healthy")?;
+    host.deploy(&healthy, world.push(GUEST).await?, Start::Beginning).await?;
+    for bad in FAILING.into_iter().chain([SLEEPING]) {
+        // Skipping makes them fail at every event, not only at the first of each stream.
+        let failure_policy = FailurePolicy { then: OnFailure::Skip, ..FailurePolicy::default() };
+        let deploy = projection(&Name::new(bad)?, world.push(bad).await?, Start::Beginning);
+        host.supervisor.deploy(Deploy { failure_policy, ..deploy }).await?;
+    }
+    let seconds = bench.arguments.seconds.min(SECONDS);
+    let sent = steady(host.log.clone(), &mut Generator::new()?, RATE, seconds).await?;
+    let last = sent.iter().map(|sent| sent.acknowledged).max().context("nothing was appended")?;
+    let head = Position(sent.len() as u64);
+    let status = host.supervisor.wait(&healthy, head).await?;
+    let took = Instant::now().saturating_duration_since(last);
+    whole(&status, head)?;
+    were_at_work(&host)?;
+    host.end().await?;
+    Ok(took)
+}
+
+/// Checks that the neighbours did misbehave meanwhile.
+fn were_at_work(host: &Host) -> Result<()> {
+    let list = host.supervisor.list(None);
+    for bad in FAILING {
+        let status = list.iter().find(|status| status.name.as_str() == bad);
+        let failed = status.map_or(0, |status| status.failed);
+        ensure!(failed > 0, "`{bad}` has not failed once: it was no bad neighbour");
+    }
+    Ok(())
+}
