@@ -6,6 +6,7 @@ mod crafted;
 mod determinism;
 mod documents;
 mod events;
+mod http;
 mod library;
 mod misbehaving;
 mod refusals;

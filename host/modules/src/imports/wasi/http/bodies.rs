@@ -81,8 +81,7 @@ pub(super) struct Answer {
     body: Incoming,
     left: u64,
     most: u64,
-    pause: Duration,
-    deadline: Instant,
+    patience: Patience,
     late: Pin<Box<Sleep>>,
     record: Arc<Record>,
     _places: [OwnedSemaphorePermit; 2],
@@ -93,8 +92,15 @@ pub(super) struct Answer {
 pub(super) struct Patience {
     /// When it must be complete.
     pub(super) deadline: Instant,
-    /// How long nothing may come.
-    pub(super) pause: Duration,
+    /// How long nothing may come, where the module says so.
+    pub(super) pause: Option<Duration>,
+}
+
+impl Patience {
+    /// When something must have come.
+    fn next(self) -> Instant {
+        self.pause.map_or(self.deadline, |pause| self.deadline.min(Instant::now() + pause))
+    }
 }
 
 impl Answer {
@@ -106,15 +112,14 @@ impl Answer {
         record: Arc<Record>,
         places: [OwnedSemaphorePermit; 2],
     ) -> Self {
-        let Patience { deadline, pause } = patience;
-        let late = Box::pin(tokio::time::sleep_until(deadline.min(Instant::now() + pause)));
-        Self { body, left: most, most, pause, deadline, late, record, _places: places }
+        let late = Box::pin(tokio::time::sleep_until(patience.next()));
+        Self { body, left: most, most, patience, late, record, _places: places }
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.left = self.left.checked_sub(length).ok_or(Error::HttpResponseBodySize(Some(self.most)))?;
-        self.late.as_mut().reset(self.deadline.min(Instant::now() + self.pause));
+        self.late.as_mut().reset(self.patience.next());
         Ok(frame)
     }
 }

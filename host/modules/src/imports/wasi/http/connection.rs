@@ -288,4 +288,45 @@ mod tests {
         let outcome = connector.open(&"http://name.example".parse().unwrap(), &grants(&[]), far()).await;
         assert!(matches!(outcome, Err(Problem::Failed(Error::DnsError { .. }))));
     }
+
+    /// A server that shows a certificate for `good.example`; its address, and what trusts it.
+    async fn secured_server() -> (SocketAddr, RootCertStore) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["good.example".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], signing_key.serialize_der().try_into().unwrap())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            // Whether the other side likes what it is shown is for the other side to say.
+            while let Ok((stream, _)) = listener.accept().await {
+                acceptor.accept(stream).await.ok();
+            }
+        });
+        (address, roots)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_must_be_trusted_and_of_the_name() {
+        let (address, roots) = secured_server().await;
+        let open = async |name: &str, roots: RootCertStore| {
+            let (mut connector, _) = connector(&[&[&address.to_string()]]);
+            connector.tls = OnceCell::new_with(Some(trusting(roots).unwrap()));
+            let origin = format!("https://{name}:{}", address.port()).parse().unwrap();
+            connector.open(&origin, &grants(&["127.0.0.1"]), far()).await.map(|_| ())
+        };
+        open("good.example", roots.clone()).await.unwrap();
+        for (name, roots) in [("other.example", roots), ("good.example", RootCertStore::empty())] {
+            let outcome = open(name, roots).await;
+            assert!(matches!(outcome, Err(Problem::Failed(Error::TlsCertificateError))), "{name}: {outcome:?}");
+        }
+    }
 }

@@ -91,9 +91,8 @@ impl Exchange {
         let answer = timeout_at(first, sender.send_request(at_origin(request)?)).await;
         let answer = answer.map_err(|_| Error::HttpResponseTimeout)?.map_err(|error| received(&error))?;
         record.answered(answer.status().as_u16());
-        let pause = options.between_bytes_timeout.unwrap_or(Duration::MAX);
         let most = deployment.settings.limits.http_body_bytes;
-        let patience = Patience { deadline, pause };
+        let patience = Patience { deadline, pause: options.between_bytes_timeout };
         let answer = answer.map(|body| Answer::new(body, most, patience, record, [place, shared]).boxed_unsync());
         let driving = Box::new(async move {
             // What goes wrong is seen by who reads the answer.

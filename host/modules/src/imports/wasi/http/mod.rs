@@ -2,7 +2,7 @@
 //!
 //! Heads and bodies are those of `wasmtime-wasi-http`; what is sent, and where to, is decided here. A request goes to a
 //! listed origin or nowhere, at an address that is public or listed, resolved and checked once. It ends before the call
-//! that sent it has to, carries the trace and, where it changes something, an id that is the same whenever the event is
+//! that sent it has to, goes through no proxy, carries the trace and, where it changes something, an id that is the same whenever the event is
 //! handled again. Dry runs send nothing.
 
 mod addresses;
