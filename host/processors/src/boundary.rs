@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use lantern_core::{Batch, BatchView, Call, Cause, Event, Happening, Module, Position, View};
+use lantern_core::{Batch, BatchView, Cause, Event, Happening, Module, Position, ScheduleChange, View};
 
 use crate::{
+    Refusal, caller,
     command::{Command, Reason, Reply},
     dead_letters,
-    session::{End, Hold, Session, Step, Takeover, record},
+    in_flight::Takeover,
+    session::{End, Hold, Session, Step, record},
 };
 
 /// How many calls after a swap a failure is held against the new module.
@@ -24,13 +26,13 @@ impl Session<'_> {
                 let boundary = self.boundary();
                 if boundary > self.tip {
                     let batch = self.blank(boundary);
-                    self.commit(batch).await?;
+                    self.commit(batch, Vec::new()).await?;
                     self.settle().await?;
                 }
                 return Err(End::Stop);
             }
             Command::Pause(reply) => {
-                self.run.hold = Hold::Paused;
+                self.hold(Hold::Paused).await;
                 self.show();
                 let _ = reply.send(Ok(self.boundary()));
             }
@@ -53,8 +55,28 @@ impl Session<'_> {
                 self.show();
                 let _ = reply.send(answer);
             }
+            Command::CancelSchedule { key, reply } => {
+                let answer = self.cancel(key).await?;
+                self.show();
+                let _ = reply.send(answer);
+            }
         }
         Ok(())
+    }
+
+    /// Takes a schedule back. While it is looked up and removed no timer fires.
+    async fn cancel(&mut self, key: Arc<str>) -> Step<Result<(), Refusal>> {
+        let unknown = |key| Refusal::NotScheduled { name: self.run.generation.processor.clone(), key };
+        let Some(timers) = &self.timers else { return Ok(Err(unknown(key))) };
+        timers.shared.close().await;
+        if !timers.shared.has(&key).await {
+            return Ok(Err(unknown(key)));
+        }
+        let schedules = vec![ScheduleChange::Cancel(key.clone())];
+        self.commit(Batch { schedules, ..self.blank(self.tip()) }, Vec::new()).await?;
+        self.settle().await?;
+        self.run.record(Happening::ScheduleCancelled { key: key.as_ref().into() }).await;
+        Ok(Ok(()))
     }
 
     /// Lets another module handle the events after this boundary, from now on. The checkpoint records position and module
@@ -72,10 +94,9 @@ impl Session<'_> {
         let position = self.boundary();
         let batch = Batch { module: module.digest(), ..self.blank(position) };
         let (from, to) = (self.run.module.digest(), module.digest());
-        let same_filter = self.run.filter() == module.description().filter();
+        let same_filter = self.run.module.description().filter() == module.description().filter();
         if let Some(worker) = self.worker.as_mut() {
-            worker.instance = module.instance();
-            worker.module = to;
+            worker.caller = self.run.caller(module.clone());
         }
         let shown = self.run.progress.borrow().previous;
         self.run.progress.send_modify(|progress| {
@@ -95,9 +116,9 @@ impl Session<'_> {
                 Happening::RolledBack { position, from, to, reason }
             }
         };
-        let (ports, generation) = (self.run.ports.clone(), self.run.generation.clone());
+        let (ports, subject) = (self.run.ports.clone(), self.run.subject());
         let told = async move {
-            record(&ports, &generation, happening).await;
+            record(&ports, &subject, happening).await;
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(position));
             }
@@ -112,18 +133,18 @@ impl Session<'_> {
     /// Finds out whether the module or the event is to blame: a module that fails an event which the module before it
     /// handles is rolled back, so that no event is parked because of a bad swap.
     pub(crate) async fn judge(&mut self, event: &Event, message: &str) -> Step {
-        let previous = self.run.previous.clone().filter(|module| module.description().filter().fits(event));
-        let Some(previous) = previous else {
+        let reads = |module: &Arc<dyn Module>| caller::filter(&**module, &*self.run.ports.upcasting).fits(event);
+        let Some(previous) = self.run.previous.clone().filter(reads) else {
             self.acquitted = true;
             return Ok(());
         };
         let view: Arc<dyn View> = Arc::new(BatchView::new(self.view.clone(), None));
-        let (mut instance, tried) = (previous.instance(), event.clone());
+        let (mut caller, tried) = (self.run.caller(previous.clone()), event.clone());
         let work = move || {
-            let call = Call { event: &tried, cause: Cause::DryRun, attempt: 1, trace: None };
-            instance.handle(&call, &view).result.is_ok()
+            let outcome = caller.call(&tried, Cause::DryRun, 1, &view);
+            outcome.is_some_and(|outcome| outcome.result.is_ok())
         };
-        let handles = self.run.threads.run(work).await.unwrap_or(false);
+        let handles = self.run.ports.threads.run(work).await.unwrap_or(false);
         if !handles {
             self.acquitted = true;
             return Ok(());

@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Retry { selection: Selection, reply: Reply<Retried> },
     /// Pass over a parked event.
     Skip { position: Position, reply: Reply<()> },
+    /// Take back what is scheduled under a key.
+    CancelSchedule { key: Arc<str>, reply: Reply<()> },
     /// Commit what is in flight and end.
     Stop,
 }

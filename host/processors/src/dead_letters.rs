@@ -9,7 +9,8 @@ use lantern_core::{
 
 use crate::{
     Refusal, Retried, Selection,
-    handle::{Occasion, Worker},
+    emission::Asked,
+    handle::{Called, Occasion, Worker},
     held::{release, waiting},
     session::{End, Run, Session, new_trace},
 };
@@ -44,7 +45,7 @@ pub(crate) async fn retry(session: &mut Session<'_>, selection: &Selection) -> R
 
 /// What a selection means: parked events by stream, in order.
 async fn selected(run: &Run, selection: &Selection) -> Result<BTreeMap<StreamName, Vec<Parked>>, Refusal> {
-    let name = || run.generation.projection.clone();
+    let subject = || run.subject();
     let mut streams: BTreeMap<StreamName, Vec<Parked>> = BTreeMap::new();
     for parked in waiting(&*run.read_model).await? {
         streams.entry(parked.stream.clone()).or_default().push(parked);
@@ -54,13 +55,13 @@ async fn selected(run: &Run, selection: &Selection) -> Result<BTreeMap<StreamNam
         Selection::Stream(stream) => {
             streams.retain(|name, _| name == stream);
             if streams.is_empty() {
-                return Err(Refusal::StreamNotParked { name: name(), stream: stream.clone() });
+                return Err(Refusal::StreamNotParked { subject: subject(), stream: stream.clone() });
             }
         }
         Selection::Position(position) => {
             streams.retain(|_, records| records.iter().any(|parked| parked.position == *position));
             let Some(records) = streams.values_mut().next() else {
-                return Err(Refusal::NotParked { name: name(), position: *position });
+                return Err(Refusal::NotParked { subject: subject(), position: *position });
             };
             let first = records[0].position;
             if first != *position {
@@ -94,13 +95,13 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
         let tried = tries(&mut worker, &records, &events, &seen, &occasion);
         (worker, records, tried)
     };
-    let Ok((worker, records, tried)) = session.run.threads.run(work).await else {
+    let Ok((worker, records, tried)) = session.run.ports.threads.run(work).await else {
         return Err(End::Trouble("the host panicked while a guest ran".into()));
     };
     session.give_back(worker);
-    let (handled, failed) = match tried {
+    let (handled, failed, asked) = match tried {
         Tried::Host(message) => return Err(End::Trouble(message)),
-        Tried::Done { handled, failed } => (handled, failed),
+        Tried::Done { handled, failed, asked } => (handled, failed, asked),
     };
     if let Some(held) = session.held() {
         release(held, &records[0].stream, handled);
@@ -108,6 +109,7 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
     let released = records[..handled].iter().map(|parked| parked.position).collect();
     let batch = Batch {
         documents: Arc::new(view.take()),
+        schedules: asked.schedules,
         parked: failed.into_iter().collect(),
         released,
         handled: handled as u64,
@@ -115,15 +117,15 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
         started_at,
         ..session.blank(session.tip())
     };
-    session.commit(batch).await?;
+    session.commit(batch, asked.emitted).await?;
     session.settle().await?;
     Ok(handled as u64)
 }
 
 /// What trying parked events came to.
 enum Tried {
-    /// So many were handled; the next one failed and this is its new record.
-    Done { handled: usize, failed: Option<Parked> },
+    /// So many were handled; the next one, if one failed, has this new record.
+    Done { handled: usize, failed: Option<Parked>, asked: Asked },
     /// The host could not serve a call.
     Host(String),
 }
@@ -136,19 +138,22 @@ fn tries(
     occasion: &Occasion,
 ) -> Tried {
     let seen: Arc<dyn View> = view.clone();
+    let mut asked = Asked::default();
     for (handled, (event, record)) in events.iter().zip(records).enumerate() {
         let attempts = record.attempts + 1;
-        let outcome = worker.call(event, occasion.cause(), attempts, &seen);
-        match outcome.result {
-            Ok(effects) => view.fold(effects),
-            Err(failure) if failure.kind == FailureKind::Host => return Tried::Host(failure.message),
-            Err(failure) => {
-                let failed = worker.parked(event, Standing::Failed, failure, attempts, outcome.trace_id, Some(record));
-                return Tried::Done { handled, failed: Some(failed) };
+        match worker.call(event, occasion.cause(), attempts, &seen) {
+            Called::Unwanted => {}
+            Called::Handled { effects, trace } => worker.fold(event, effects, trace, view, &mut asked),
+            Called::Failed { failure, .. } if failure.kind == FailureKind::Host => {
+                return Tried::Host(failure.message);
+            }
+            Called::Failed { failure, trace } => {
+                let failed = worker.parked(event, Standing::Failed, failure, attempts, trace, Some(record));
+                return Tried::Done { handled, failed: Some(failed), asked };
             }
         }
     }
-    Tried::Done { handled: events.len(), failed: None }
+    Tried::Done { handled: events.len(), failed: None, asked }
 }
 
 /// Passes over the first parked event of a stream. Its record stays, as skipped.
@@ -163,7 +168,7 @@ pub(crate) async fn skip(session: &mut Session<'_>, position: Position) -> Resul
     }
     let skipped = Parked { standing: Standing::Skipped, last_at: session.now(), ..record };
     let batch = Batch { parked: vec![skipped], ..session.blank(session.tip()) };
-    session.commit(batch).await?;
+    session.commit(batch, Vec::new()).await?;
     session.settle().await?;
     session.run.record(Happening::Skipped { position }).await;
     Ok(Ok(()))

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    BatchView, Call, Cause, Document, Event, Filter, Module, Parked, Position, ReadModel, Value, View, documents::Scan,
+    BatchView, Cause, Document, Event, Filter, Module, Parked, Position, ReadModel, Value, View, documents::Scan,
     parked::Standing, read_model::ReadModelError,
 };
 use tokio::runtime::Handle;
 
-use crate::{Ports, Refusal, guest_threads::GuestThreads};
+use crate::{
+    Ports, Refusal,
+    caller::{self, Caller},
+};
 
 /// How many recent events are tried.
 const RECENT: usize = 50;
@@ -25,24 +28,24 @@ pub(crate) struct DryRun {
     pub(crate) mended: u64,
 }
 
-/// Tries a module on the last events the projection has handled, which it must all handle, and on parked events,
+/// Tries a module on the last events the processor has handled, which it must all handle, and on parked events,
 /// which it may fail: they failed before. The read model as it stands is what the module sees.
 pub(crate) async fn dry_run(
     ports: &Ports,
-    threads: &GuestThreads,
     read_model: Arc<dyn ReadModel>,
     module: Arc<dyn Module>,
     until: Position,
 ) -> Result<DryRun, Refusal> {
     let parked: Vec<Parked> = read_model.parked(Position::START, usize::MAX).await?;
-    let recent = recent(ports, &module.description().filter(), until, &parked).await?;
+    let recent = recent(ports, &caller::filter(&*module, &*ports.upcasting), until, &parked).await?;
     let mut failed = Vec::new();
     for record in parked.iter().filter(|record| record.standing == Standing::Failed).take(PARKED) {
         let page = ports.log.read(Position(record.position.0 - 1), &Filter::all(), 1).await?;
         failed.extend(page.events);
     }
     let committed: Arc<dyn View> = Arc::new(Committed { read_model, runtime: Handle::current() });
-    let tried = threads.run(move || tries(&*module, &recent, &failed, committed)).await;
+    let caller = Caller::new(module, ports.upcasting.clone());
+    let tried = ports.threads.run(move || tries(caller, &recent, &failed, committed)).await;
     tried.map_err(|_| Refusal::Interrupted)?.map_err(|refusal| *refusal)
 }
 
@@ -56,21 +59,22 @@ async fn recent(ports: &Ports, filter: &Filter, until: Position, parked: &[Parke
 }
 
 fn tries(
-    module: &dyn Module,
+    mut caller: Caller,
     recent: &[Event],
     parked: &[Event],
     committed: Arc<dyn View>,
 ) -> Result<DryRun, Box<Refusal>> {
-    let mut instance = module.instance();
+    let module = caller.digest();
     let folding = Arc::new(BatchView::new(committed, None));
     let view: Arc<dyn View> = folding.clone();
     let mut handle = |event: &Event| {
-        let call = Call { event, cause: Cause::DryRun, attempt: 1, trace: None };
-        instance.handle(&call, &view).result.map(|effects| folding.fold(effects))
+        let Some(outcome) = caller.call(event, Cause::DryRun, 1, &view) else { return Ok(()) };
+        // What it would emit or schedule is dropped.
+        outcome.result.map(|effects| folding.fold(effects.writes))
     };
     for event in recent {
         handle(event).map_err(|failure| Refusal::DryRun {
-            module: module.digest(),
+            module,
             position: event.position,
             event_type: event.event_type.to_string(),
             reason: failure.message,

@@ -6,13 +6,17 @@ use std::{
 };
 
 use lantern_core::{
-    BatchView, Call, Cause, Clock, Digest, Event, Fate, Instance, Outcome, Parked, Position, TraceContext, View,
+    BatchView, Cause, Clock, Digest, Effects, Event, Fate, Outcome, Parked, Position, TraceContext, View,
     journal::{FailurePolicy, OnFailure},
     module::Failure,
     parked::Standing,
 };
 
-use crate::held::Held;
+use crate::{
+    caller::Caller,
+    emission::{Asked, Emitter},
+    held::Held,
+};
 
 /// How many bytes of effects a batch may hold before it is committed.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -38,10 +42,11 @@ impl Occasion {
     }
 }
 
-/// What goes to a guest thread and comes back: an instance and what it must know.
+/// What goes to a guest thread and comes back: a module at work and what it must know.
 pub(crate) struct Worker {
-    pub(crate) instance: Box<dyn Instance>,
-    pub(crate) module: Digest,
+    pub(crate) caller: Caller,
+    /// A handler's only.
+    pub(crate) emitter: Option<Emitter>,
     pub(crate) held: Held,
     pub(crate) policy: FailurePolicy,
     pub(crate) clock: Arc<dyn Clock>,
@@ -63,6 +68,7 @@ pub(crate) enum Interruption {
 }
 
 /// What handling a stretch of events came to.
+#[derive(Default)]
 pub(crate) struct Handled {
     /// How many events of the stretch are done with.
     pub(crate) done: usize,
@@ -72,6 +78,8 @@ pub(crate) struct Handled {
     pub(crate) failed: u64,
     /// What was parked or skipped.
     pub(crate) parked: Vec<Parked>,
+    /// What a handler asked for beyond documents.
+    pub(crate) asked: Asked,
     /// Why it ended early.
     pub(crate) interruption: Option<Interruption>,
 }
@@ -88,26 +96,27 @@ impl Worker {
     ) -> Handled {
         let began = Instant::now();
         let seen: Arc<dyn View> = view.clone();
-        let mut handled = Handled { done: 0, succeeded: 0, failed: 0, parked: Vec::new(), interruption: None };
+        let mut handled = Handled::default();
         let mut attempt = attempt;
         for event in events {
-            if handled.done > 0 && (view.bytes() > MOST_BYTES || began.elapsed() > MOST_TIME) {
+            let bytes = view.bytes() + handled.asked.bytes;
+            if handled.done > 0 && (bytes > MOST_BYTES || began.elapsed() > MOST_TIME) {
                 handled.interruption = Some(Interruption::Full);
                 break;
             }
             if let Some(waiting) = self.held.get_mut(&event.stream) {
                 *waiting += 1;
-                handled.parked.push(behind(event, self.module, &*self.clock));
+                handled.parked.push(behind(event, self.caller.digest(), &*self.clock));
                 handled.done += 1;
                 continue;
             }
-            let outcome = self.call(event, occasion.cause(), attempt, &seen);
-            match outcome.result {
-                Ok(effects) => {
-                    view.fold(effects);
+            match self.call(event, occasion.cause(), attempt, &seen) {
+                Called::Unwanted => {}
+                Called::Handled { effects, trace } => {
+                    self.fold(event, effects, trace, view, &mut handled.asked);
                     handled.succeeded += 1;
                 }
-                Err(failure) => {
+                Called::Failed { failure, trace } => {
                     handled.failed += 1;
                     let fate = self.fate(&failure, attempt, on_probation);
                     match fate {
@@ -116,7 +125,7 @@ impl Worker {
                             break;
                         }
                         Decision::Record(standing) => {
-                            let parked = self.parked(event, standing, failure, attempt, outcome.trace_id, None);
+                            let parked = self.parked(event, standing, failure, attempt, trace, None);
                             if standing == Standing::Failed {
                                 self.held.insert(event.stream.clone(), 1);
                             }
@@ -132,8 +141,32 @@ impl Worker {
     }
 
     /// Calls the module for one event.
-    pub(crate) fn call(&mut self, event: &Event, cause: Cause<'_>, attempt: u32, view: &Arc<dyn View>) -> Outcome {
-        self.instance.handle(&Call { event, cause, attempt, trace: None }, view)
+    pub(crate) fn call(&mut self, event: &Event, cause: Cause<'_>, attempt: u32, view: &Arc<dyn View>) -> Called {
+        let Some(Outcome { result, trace, .. }) = self.caller.call(event, cause, attempt, view) else {
+            return Called::Unwanted;
+        };
+        match result {
+            Ok(effects) => Called::Handled { effects, trace },
+            Err(failure) => Called::Failed { failure, trace },
+        }
+    }
+
+    /// Adds what a call asks for to what is committed together.
+    pub(crate) fn fold(
+        &self,
+        event: &Event,
+        effects: Effects,
+        trace: Option<TraceContext>,
+        view: &BatchView,
+        asked: &mut Asked,
+    ) {
+        let Effects { writes, emitted, timers } = effects;
+        view.fold(writes);
+        if let Some(emitter) = &self.emitter
+            && !(emitted.is_empty() && timers.is_empty())
+        {
+            emitter.take(event, (emitted, timers), trace, asked);
+        }
     }
 
     /// The record of an event that could not be handled; `earlier` is what was recorded of it before.
@@ -143,7 +176,7 @@ impl Worker {
         standing: Standing,
         failure: Failure,
         attempts: u32,
-        trace_id: Option<u128>,
+        trace: Option<TraceContext>,
         earlier: Option<&Parked>,
     ) -> Parked {
         let now = self.clock.now();
@@ -157,8 +190,8 @@ impl Worker {
             error: failure.message,
             backtrace: failure.backtrace,
             attempts,
-            trace_id: trace_id.map(|id| format!("{id:032x}")),
-            module: self.module,
+            trace_id: trace.map(|trace| format!("{:032x}", trace.trace_id)),
+            module: self.caller.digest(),
             first_at: earlier.map_or(now, |parked| parked.first_at),
             last_at: now,
         }
@@ -176,6 +209,16 @@ impl Worker {
             },
         }
     }
+}
+
+/// How a call for an event ended.
+pub(crate) enum Called {
+    /// The module does not want the event in its newest form: it is done with.
+    Unwanted,
+    /// The module handled it, within this span.
+    Handled { effects: Effects, trace: Option<TraceContext> },
+    /// It failed.
+    Failed { failure: Failure, trace: Option<TraceContext> },
 }
 
 /// What a failed event leads to.

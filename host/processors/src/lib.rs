@@ -1,29 +1,35 @@
 //! The heart of Lantern: the subscription loop and what serves it.
 //!
 //! Data goes one way: `read_ahead` takes pages from the log, `handle` turns events into effects on guest threads,
-//! `run` commits them batch by batch and obeys commands between two batches, `supervisor` keeps one run for every
-//! generation and is the public face. Knows no Wasm, no database and no telemetry: only the ports of core.
+//! `run` commits them batch by batch and obeys commands between two batches, `timers` emits what handlers scheduled,
+//! `supervisor` keeps one run for every generation and is the public face. Projections and handlers take the same way.
+//! Knows no Wasm, no database and no telemetry: only the ports of core.
 
 #![warn(missing_docs)]
 
 mod backoff;
 mod boundary;
+mod caller;
+mod changes;
 mod command;
 mod dead_letters;
 mod dry_run;
-mod guest_threads;
+mod emission;
 mod handle;
 mod held;
+mod in_flight;
+mod processor;
 mod progress;
-mod projection;
 mod read_ahead;
 mod rebuild;
 mod refusal;
 mod roster;
 mod run;
+mod schedules;
 mod session;
 mod status;
 mod supervisor;
+mod timers;
 
 pub use command::Selection;
 pub use refusal::Refusal;

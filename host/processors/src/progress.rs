@@ -16,6 +16,10 @@ pub(crate) struct Progress {
     pub(crate) position: Position,
     pub(crate) handled: u64,
     pub(crate) failed: u64,
+    /// How many events it has put into the log since the host started.
+    pub(crate) emitted: u64,
+    /// How many events are scheduled.
+    pub(crate) scheduled: u64,
     pub(crate) parked_events: u64,
     pub(crate) parked_streams: u64,
     pub(crate) last_error: Option<LastError>,
@@ -32,6 +36,8 @@ impl Progress {
             position: Position::START,
             handled: 0,
             failed: 0,
+            emitted: 0,
+            scheduled: 0,
             parked_events: 0,
             parked_streams: 0,
             last_error: None,

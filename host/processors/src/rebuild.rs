@@ -8,7 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time};
 use crate::{
     Ports, Refusal,
     command::Command,
-    projection::{Projection, Running},
+    processor::{Processor, Running},
     roster::Back,
 };
 
@@ -19,15 +19,15 @@ const LONGEST_STAND: Duration = Duration::from_secs(5);
 /// projection meanwhile: the guard says so.
 pub(crate) async fn see_through(
     ports: Arc<Ports>,
-    projection: Arc<Projection>,
+    processor: Arc<Processor>,
     green: Running,
     _changing: OwnedMutexGuard<()>,
 ) -> Result<(), Refusal> {
     loop {
         if let Err(reason) = caught_up(&ports, &green).await {
-            return abandon(&ports, &projection, &green, reason).await;
+            return abandon(&ports, &processor, &green, reason).await;
         }
-        let blue = projection.live();
+        let blue = processor.live();
         let paused = blue.progress.borrow().state == State::Paused;
         // Standing still at a position, the live generation shows nothing that the new one has not seen.
         let stand = match blue.ask(Command::Pause).await {
@@ -42,7 +42,7 @@ pub(crate) async fn see_through(
             }
             continue;
         }
-        return promote(&ports, &projection, blue, green, paused).await;
+        return promote(&ports, &processor, blue, green, paused).await;
     }
 }
 
@@ -57,7 +57,7 @@ async fn caught_up(ports: &Ports, green: &Running) -> Result<(), String> {
 
 async fn promote(
     ports: &Ports,
-    projection: &Projection,
+    processor: &Processor,
     blue: Running,
     green: Running,
     paused: bool,
@@ -67,16 +67,16 @@ async fn promote(
         (progress.position, progress.module.digest())
     };
     let happening = Happening::Promoted { generation: green.number, previous: blue.number, position, module };
-    ports.journal.append(&projection.name, happening).await?;
+    ports.journal.append(&processor.subject, happening).await?;
     let back = Back::Generation { number: blue.number, module: blue.progress.borrow().module.digest() };
     let dropped = {
-        let mut standing = projection.standing();
+        let mut standing = processor.standing();
         standing.live = green.clone();
         standing.rebuild = None;
         standing.back.replace(back)
     };
     blue.stop().await;
-    forget(ports, projection, dropped, green.number).await;
+    forget(ports, processor, dropped, green.number).await;
     if paused {
         green.ask(Command::Pause).await?;
     }
@@ -84,28 +84,28 @@ async fn promote(
 }
 
 /// Removes the generation that nothing can go back to any more.
-pub(crate) async fn forget(ports: &Ports, projection: &Projection, back: Option<Back>, live: u32) {
+pub(crate) async fn forget(ports: &Ports, processor: &Processor, back: Option<Back>, live: u32) {
     let Some(Back::Generation { number, .. }) = back else { return };
     if number == live {
         return;
     }
-    let generation = Generation { projection: projection.name.clone(), number };
+    let generation = Generation { processor: processor.subject.name.clone(), number };
     if let Err(error) = ports.read_models.remove(&generation).await {
         tracing::warn!(%generation, "an old generation could not be removed: {error}");
     }
 }
 
-async fn abandon(ports: &Ports, projection: &Projection, green: &Running, reason: String) -> Result<(), Refusal> {
+async fn abandon(ports: &Ports, processor: &Processor, green: &Running, reason: String) -> Result<(), Refusal> {
     // A host that shuts down stops the run too; the rebuild goes on when it starts again.
     if green.progress.borrow().state == State::Stopped {
         return Err(Refusal::ShuttingDown);
     }
-    tracing::warn!(projection = %projection.name, generation = green.number, "the rebuild was given up: {reason}");
-    projection.standing().rebuild = None;
+    tracing::warn!(projection = %processor.subject.name, generation = green.number, "the rebuild was given up: {reason}");
+    processor.standing().rebuild = None;
     green.stop().await;
     let happening = Happening::RebuildAbandoned { generation: green.number, reason };
-    ports.journal.append(&projection.name, happening).await?;
-    let generation = Generation { projection: projection.name.clone(), number: green.number };
+    ports.journal.append(&processor.subject, happening).await?;
+    let generation = Generation { processor: processor.subject.name.clone(), number: green.number };
     ports.read_models.remove(&generation).await?;
     Ok(())
 }

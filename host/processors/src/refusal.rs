@@ -1,43 +1,65 @@
 //! Why the supervisor did not do what was asked.
 
+use std::sync::Arc;
+
 use lantern_core::{
-    Digest, Position, Name, State, StreamName, journal::JournalError, log::LogError, module::LibraryError,
-    read_model::ReadModelError,
+    Digest, Kind, Name, Position, State, StreamName, Subject, journal::JournalError, log::LogError,
+    module::LibraryError, read_model::ReadModelError,
 };
 
 /// Why the supervisor did not do what was asked. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no such projection.
-    #[error("there is no projection `{0}`: `lantern projection list` shows what is there")]
-    Unknown(Name),
-    /// The name is taken.
-    #[error("projection `{0}` exists: `projection swap` changes its module, `projection remove` makes room")]
-    Exists(Name),
-    /// The projection is in a state in which this cannot be done.
-    #[error("projection `{name}` is {}: {mend}", state.as_str())]
+    /// There is no such processor.
+    #[error("there is no {kind} `{name}`: `lantern {kind} list` shows what is there", kind = .0.kind, name = .0.name)]
+    Unknown(Subject),
+    /// There is a processor of that name, but it is of this other kind.
+    #[error("`{}` is {}: use `lantern {} …`", .0.name, .0.kind.with_article(), .0.kind)]
+    OtherKind(Subject),
+    /// What is to be deployed is no processor.
+    #[error("{} does not consume events: `lantern {} deploy` deploys it", .0.with_article(), .0)]
+    NoProcessor(Kind),
+    /// A projection has no effects that could be granted.
+    #[error(
+        "projection `{0}` cannot be granted anything: only handlers have effects, `lantern handler deploy` deploys one"
+    )]
+    NoGrants(Name),
+    /// The name is taken by this processor. Projections and handlers share their names.
+    #[error(
+        "{kind} `{name}` exists: `{kind} swap` changes its module, `{kind} remove` makes room",
+        kind = .0.kind, name = .0.name
+    )]
+    Exists(Subject),
+    /// The processor is in a state in which this cannot be done.
+    #[error("{} `{}` is {}: {mend}", subject.kind, subject.name, state.as_str())]
     State {
-        /// The projection.
-        name: Name,
+        /// The processor.
+        subject: Subject,
         /// Its state.
         state: State,
         /// What to do about it.
-        mend: &'static str,
+        mend: String,
     },
     /// There is nothing to go back to.
-    #[error("projection `{0}` has nothing to roll back to: no swap or rebuild came before")]
-    NothingToRollBack(Name),
-    /// The projection already runs this module.
-    #[error("projection `{name}` runs module {} already", module.short())]
+    #[error("{} `{}` has nothing to roll back to: no swap or rebuild came before", .0.kind, .0.name)]
+    NothingToRollBack(Subject),
+    /// A handler is not rebuilt.
+    #[error(
+        "handler `{0}` is not rebuilt, a rebuild would repeat its effects: `handler swap` changes its module between \
+         two events"
+    )]
+    NoRebuild(Name),
+    /// The processor already runs this module.
+    #[error("{} `{}` runs module {} already", subject.kind, subject.name, module.short())]
     SameModule {
-        /// The projection.
-        name: Name,
+        /// The processor.
+        subject: Subject,
         /// The module.
         module: Digest,
     },
-    /// Another swap, rollback or rebuild of the projection is under way.
-    #[error("projection `{0}` is busy with another swap or rebuild: wait for it to end")]
-    Busy(Name),
+    /// Another swap, rollback or rebuild of the processor is under way.
+    #[error("{} `{}` is busy with another swap or rebuild: wait for it to end", .0.kind, .0.name)]
+    Busy(Subject),
     /// The new module failed its dry run.
     #[error("module {} failed its dry run at position {position} ({event_type}): {reason}", module.short())]
     DryRun {
@@ -51,28 +73,28 @@ pub enum Refusal {
         reason: String,
     },
     /// The collection is not one of the module's.
-    #[error("projection `{name}` has no collection `{collection}`: it has {}", known.join(", "))]
+    #[error("{} `{}` has no collection `{collection}`: it has {}", subject.kind, subject.name, known.join(", "))]
     UnknownCollection {
-        /// The projection.
-        name: Name,
+        /// The processor.
+        subject: Subject,
         /// What was asked for.
         collection: String,
         /// What there is.
         known: Vec<String>,
     },
     /// No event is parked there.
-    #[error("projection `{name}` has no parked event at position {position}")]
+    #[error("{} `{}` has no parked event at position {position}", subject.kind, subject.name)]
     NotParked {
-        /// The projection.
-        name: Name,
+        /// The processor.
+        subject: Subject,
         /// Where.
         position: Position,
     },
     /// No event of the stream is parked.
-    #[error("projection `{name}` has no parked event of stream `{stream}`")]
+    #[error("{} `{}` has no parked event of stream `{stream}`", subject.kind, subject.name)]
     StreamNotParked {
-        /// The projection.
-        name: Name,
+        /// The processor.
+        subject: Subject,
         /// The stream.
         stream: StreamName,
     },
@@ -84,12 +106,17 @@ pub enum Refusal {
         /// The first parked event of its stream.
         first: Position,
     },
-    /// The projection met trouble before it could do it.
-    #[error("the projection met trouble meanwhile: look at its status, then try again")]
+    /// Nothing is scheduled under the key.
+    #[error("handler `{name}` has nothing scheduled as `{key}`: `lantern schedule list` shows what is there")]
+    NotScheduled {
+        /// The handler.
+        name: Name,
+        /// What was asked for.
+        key: Arc<str>,
+    },
+    /// The processor met trouble before it could do it.
+    #[error("it met trouble meanwhile: look at its status, then try again")]
     Interrupted,
-    /// The host could not start threads for guests.
-    #[error("guest threads could not be started: {0}")]
-    Threads(String),
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,

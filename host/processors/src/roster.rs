@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lantern_core::{Digest, Entry, Happening, Name, Timestamp, journal::Deployment};
+use lantern_core::{Digest, Entry, Happening, Kind, Name, Subject, Timestamp, journal::Deployment};
 
 /// What a rollback goes back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,10 @@ pub(crate) enum Back {
     Generation { number: u32, module: Digest },
 }
 
-/// A projection as the journal tells it.
+/// A processor as the journal tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deployed {
+    pub(crate) kind: Kind,
     pub(crate) deployment: Deployment,
     pub(crate) deployed_at: Timestamp,
     pub(crate) paused: bool,
@@ -30,7 +31,7 @@ pub(crate) struct Deployed {
     pub(crate) last_generation: u32,
 }
 
-/// What the journal says: the projections that are deployed, and the last generation number of every name that ever
+/// What the journal says: the processors that are deployed, and the last generation number of every name that ever
 /// was, so that a number is never given twice.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
@@ -49,10 +50,15 @@ impl Roster {
     }
 
     fn add(&mut self, entry: Entry) {
-        let last = self.last_generations.entry(entry.projection.clone()).or_insert(0);
+        let Subject { kind, name } = entry.subject;
+        if !kind.is_processor() {
+            return;
+        }
+        let last = self.last_generations.entry(name.clone()).or_insert(0);
         if let Happening::Deployed(deployment) = entry.happening {
             *last += 1;
             let deployed = Deployed {
+                kind,
                 deployed_at: entry.at,
                 paused: false,
                 generation: *last,
@@ -62,10 +68,10 @@ impl Roster {
                 last_generation: *last,
                 deployment,
             };
-            self.deployed.insert(entry.projection, deployed);
+            self.deployed.insert(name, deployed);
             return;
         }
-        let Some(deployed) = self.deployed.get_mut(&entry.projection) else { return };
+        let Some(deployed) = self.deployed.get_mut(&name) else { return };
         match entry.happening {
             Happening::Paused => deployed.paused = true,
             Happening::Resumed => deployed.paused = false,
@@ -85,8 +91,11 @@ impl Roster {
                 deployed.module = module;
                 deployed.rebuild = None;
             }
-            Happening::Removed => drop(self.deployed.remove(&entry.projection)),
+            Happening::Removed => drop(self.deployed.remove(&name)),
             Happening::Deployed(_)
+            | Happening::AggregateDeployed(_)
+            | Happening::UpcasterDeployed(_)
+            | Happening::ScheduleCancelled { .. }
             | Happening::SwapRefused { .. }
             | Happening::Retried { .. }
             | Happening::Skipped { .. }
@@ -97,7 +106,7 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use lantern_core::{Position, journal::FailurePolicy, module::Limits};
+    use lantern_core::{Grants, Position, journal::FailurePolicy, module::Limits};
 
     use super::*;
 
@@ -105,7 +114,7 @@ mod tests {
         let entry = |(sequence, happening)| Entry {
             sequence,
             at: Timestamp(0),
-            projection: Name::new("orders").unwrap(),
+            subject: Subject { kind: Kind::Projection, name: Name::new("orders").unwrap() },
             happening,
         };
         Roster::fold((1..).zip(happenings).map(entry).collect())
@@ -118,6 +127,7 @@ mod tests {
             config: BTreeMap::new(),
             limits: Limits::default(),
             failure_policy: FailurePolicy::default(),
+            grants: Grants::default(),
         })
     }
 
@@ -136,6 +146,19 @@ mod tests {
         let roster = fold(happenings);
         assert_eq!(roster.deployed[&name].back, Some(Back::Generation { number: 1, module: b }));
         assert_eq!((roster.deployed[&name].generation, roster.deployed[&name].rebuild), (2, None));
+    }
+
+    #[test]
+    fn what_is_no_processor_is_somebody_elses() {
+        let subject = Subject { kind: Kind::Aggregate, name: Name::new("orders").unwrap() };
+        let happening = Happening::Swapped { position: Position(1), from: Digest::of(b"a"), to: Digest::of(b"b") };
+        let aggregate = Entry { sequence: 2, at: Timestamp(0), subject, happening };
+        let processor = Subject { kind: Kind::Handler, name: Name::new("orders").unwrap() };
+        let handler =
+            Entry { sequence: 1, at: Timestamp(0), subject: processor, happening: deployed(Digest::of(b"a")) };
+        let roster = Roster::fold(vec![handler, aggregate]);
+        let orders = &roster.deployed[&Name::new("orders").unwrap()];
+        assert_eq!((orders.kind, orders.module, &orders.back), (Kind::Handler, Digest::of(b"a"), &None));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The subscription loop of one generation: pages in, effects committed batch by batch, commands obeyed in between.
 //!
 //! ```text
-//!  read ahead ─▶ page ─▶ guest thread: handle ─▶ batch ─▶ commit (one fenced transaction)
+//!  read ahead ─▶ page ─▶ guest thread: handle ─▶ batch ─▶ commit
+//!                          (what was emitted is appended, then one fenced transaction)
 //!                          batch n+1 is handled while batch n commits, on top of its documents
 //! ```
 //!
@@ -15,21 +16,22 @@ use lantern_core::{
     journal::{FailurePolicy, OnFailure},
     log::LogError,
 };
-use tokio::time;
+use tokio::{sync::watch, time};
 
 use crate::{
     Refusal, backoff,
     command::Command,
     handle::{Interruption, Occasion, reached},
+    in_flight::committed,
     read_ahead::{PAGE, Read},
-    session::{End, Hold, Run, Session, Step, Stretch, committed, new_trace},
+    session::{End, Hold, Run, Session, Step, Stretch, new_trace},
 };
 
 /// How far the checkpoint may lag behind when no event fits the filter.
 const MOST_UNRECORDED: u64 = 10_000;
 
 /// How the pause grows while the log or the storage is in trouble.
-const TROUBLE: FailurePolicy =
+pub(crate) const TROUBLE: FailurePolicy =
     FailurePolicy { attempts: u32::MAX, backoff_ms: 100, max_backoff_ms: 5_000, then: OnFailure::Stop };
 
 impl Run {
@@ -84,9 +86,9 @@ impl Run {
                 command = self.commands.recv() => command,
             };
             let refused = || Refusal::State {
-                name: self.generation.projection.clone(),
+                subject: self.subject(),
                 state: State::Error,
-                mend: "its storage or the log is in trouble: see its last error, mend that, then try again",
+                mend: "its storage or the log is in trouble: see its last error, mend that, then try again".into(),
             };
             match command {
                 None | Some(Command::Stop) => return Err(()),
@@ -102,6 +104,7 @@ impl Run {
                 Some(Command::Swap { reply, .. }) => drop(reply.send(Err(refused()))),
                 Some(Command::Retry { reply, .. }) => drop(reply.send(Err(refused()))),
                 Some(Command::Skip { reply, .. }) => drop(reply.send(Err(refused()))),
+                Some(Command::CancelSchedule { reply, .. }) => drop(reply.send(Err(refused()))),
             }
         }
     }
@@ -113,6 +116,9 @@ impl Session<'_> {
         loop {
             while let Some(command) = self.waiting.take().or_else(|| self.run.commands.try_recv().ok()) {
                 self.obey(command).await?;
+            }
+            if self.chain.has_changed().unwrap_or(false) {
+                self.adapt();
             }
             if self.run.hold == Hold::Free && self.stretch.is_some() {
                 self.batch().await?;
@@ -132,8 +138,18 @@ impl Session<'_> {
                 self.waiting = Some(command.unwrap_or(Command::Stop));
                 Ok(())
             }
+            () = changed(&mut self.chain) => Ok(self.adapt()),
             read = self.reader.next(), if free => self.turn(read).await,
         }
+    }
+
+    /// The chain of upcasters is another one, and with it what is to be read.
+    fn adapt(&mut self) {
+        self.chain.mark_unchanged();
+        if let Some(worker) = self.worker.as_mut() {
+            worker.caller.adapt();
+        }
+        self.restart();
     }
 
     /// Takes up the next page.
@@ -166,7 +182,7 @@ impl Session<'_> {
         self.live |= at_head;
         if self.seen.since(self.tip) >= MOST_UNRECORDED {
             let batch = self.blank(self.seen);
-            self.commit(batch).await?;
+            self.commit(batch, Vec::new()).await?;
         }
         if self.in_flight.is_none() {
             self.show();
@@ -201,7 +217,7 @@ impl Session<'_> {
                 (worker, handled)
             }
         };
-        let Ok((worker, handled)) = self.run.threads.run(work).await else {
+        let Ok((worker, handled)) = self.run.ports.threads.run(work).await else {
             return Err(End::Trouble("the host panicked while a guest ran".into()));
         };
         self.worker = Some(worker);
@@ -218,13 +234,14 @@ impl Session<'_> {
                 until,
                 last_event: last_event(&events[..done], until),
                 documents: Arc::new(view.take()),
+                schedules: handled.asked.schedules,
                 parked: handled.parked,
                 handled: handled.succeeded,
                 trace,
                 started_at,
                 ..self.blank(until)
             };
-            self.commit(batch).await?;
+            self.commit(batch, handled.asked.emitted).await?;
             // Only now: while the commit before settled, these events still had to count as not done.
             self.advance(done);
         }
@@ -272,6 +289,13 @@ impl Session<'_> {
                 self.judge(event, &failure.message).await
             }
         }
+    }
+}
+
+/// Waits for a change of the chain of upcasters; for ever when nobody can change it any more.
+async fn changed(chain: &mut watch::Receiver<u64>) {
+    if chain.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Batch, Digest, Documents, Event, EventId, Fate, Filter, Generation, Happening, Lease, Module, Parked, Position,
-    ReadModel, State, Timestamp, TraceContext, View, journal::FailurePolicy, read_model::CommitError,
+    Batch, Event, EventId, Filter, Generation, Happening, Kind, Lease, Module, Parked, Position, ReadModel, State,
+    Subject, Timestamp, TraceContext, View, journal::FailurePolicy,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::{JoinError, JoinHandle},
-};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     LastError, Ports,
+    caller::{self, Caller},
     command::Command,
-    guest_threads::GuestThreads,
+    emission::{Emitter, Group},
     handle::Worker,
     held::{self, Held},
+    in_flight::{InFlight, Takeover, Unwritten, Writing, committed, ended},
     progress::Progress,
     read_ahead::ReadAhead,
+    timers::{Foundation, Timers},
 };
 
 /// What keeps a run from handling events.
@@ -34,9 +34,9 @@ pub(crate) enum Hold {
 
 /// One generation and all it needs to run.
 pub(crate) struct Run {
+    pub(crate) kind: Kind,
     pub(crate) generation: Generation,
     pub(crate) ports: Arc<Ports>,
-    pub(crate) threads: Arc<GuestThreads>,
     pub(crate) read_model: Arc<dyn ReadModel>,
     pub(crate) policy: FailurePolicy,
     pub(crate) module: Arc<dyn Module>,
@@ -72,19 +72,36 @@ impl Run {
 
     /// Writes to the journal.
     pub(crate) async fn record(&self, happening: Happening) {
-        record(&self.ports, &self.generation, happening).await;
+        record(&self.ports, &self.subject(), happening).await;
     }
 
+    /// What it runs for.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { kind: self.kind, name: self.generation.processor.clone() }
+    }
+
+    /// Which events are read.
     pub(crate) fn filter(&self) -> Filter {
-        self.module.description().filter()
+        caller::filter(&*self.module, &*self.ports.upcasting)
+    }
+
+    /// What calls a module.
+    pub(crate) fn caller(&self, module: Arc<dyn Module>) -> Caller {
+        Caller::new(module, self.ports.upcasting.clone())
+    }
+
+    /// What is needed to turn what a handler asks for into events. Projections have no effects.
+    fn emitter(&self) -> Option<Emitter> {
+        let is_handler = self.kind == Kind::Handler;
+        is_handler.then(|| Emitter::new(self.generation.processor.clone(), self.ports.clock.clone()))
     }
 }
 
 /// Writes to the journal. A failure is only logged: what happened is in the read model already, and the next start of the
 /// host brings the journal up to date.
-pub(crate) async fn record(ports: &Ports, generation: &Generation, happening: Happening) {
-    if let Err(error) = ports.journal.append(&generation.projection, happening).await {
-        tracing::error!(%generation, "{error}");
+pub(crate) async fn record(ports: &Ports, subject: &Subject, happening: Happening) {
+    if let Err(error) = ports.journal.append(subject, happening).await {
+        tracing::error!(kind = %subject.kind, name = %subject.name, "{error}");
     }
 }
 
@@ -94,26 +111,6 @@ pub(crate) struct Stretch {
     pub(crate) next: usize,
     pub(crate) end: Position,
     pub(crate) at_head: bool,
-}
-
-/// A commit under way.
-pub(crate) struct InFlight {
-    pub(crate) task: JoinHandle<Result<(), CommitError>>,
-    pub(crate) until: Position,
-    pub(crate) handled: u64,
-    pub(crate) documents: Arc<Documents>,
-    pub(crate) parked_events: u64,
-    pub(crate) parked_streams: u64,
-    /// The change of modules it records, if it does.
-    pub(crate) takeover: Option<Takeover>,
-}
-
-/// What a change of modules that is not committed yet goes back to when the commit fails.
-pub(crate) struct Takeover {
-    pub(crate) module: Arc<dyn Module>,
-    pub(crate) previous: Option<Arc<dyn Module>>,
-    /// The module before, as it is shown.
-    pub(crate) shown: Option<Digest>,
 }
 
 /// One ownership of a generation.
@@ -137,6 +134,13 @@ pub(crate) struct Session<'r> {
     pub(crate) acquitted: bool,
     pub(crate) live: bool,
     pub(crate) waiting: Option<Command>,
+    /// Tells of changes of the chain of upcasters.
+    pub(crate) chain: watch::Receiver<u64>,
+    /// A handler's only.
+    pub(crate) timers: Option<Timers>,
+    /// The head of the log when the session began. Timers wait until the handler has come this far: what cancels a
+    /// schedule may be among these events.
+    owed: Position,
 }
 
 impl<'r> Session<'r> {
@@ -146,10 +150,28 @@ impl<'r> Session<'r> {
         let (lease, checkpoint) = run.read_model.take().await.map_err(|error| trouble(&error))?;
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
         let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await?;
+        let scheduled = match run.kind {
+            Kind::Handler => Some(run.read_model.scheduled().await.map_err(|error| trouble(&error))?),
+            _ => None,
+        };
+        // From here on nothing fails: the timers run from now until the session's conclusion.
+        let timers = scheduled.map(|scheduled| {
+            run.progress.send_modify(|progress| progress.scheduled = scheduled.len() as u64);
+            let on = Foundation {
+                log: run.ports.log.clone(),
+                clock: run.ports.clock.clone(),
+                read_model: run.read_model.clone(),
+                lease,
+                progress: run.progress.clone(),
+            };
+            Timers::start(on, scheduled)
+        });
+        let mut chain = run.ports.upcasting.changes();
+        chain.mark_unchanged();
         let filter = run.filter();
         let worker = Worker {
-            instance: run.module.instance(),
-            module: run.module.digest(),
+            caller: run.caller(run.module.clone()),
+            emitter: run.emitter(),
             held,
             policy: run.policy.clone(),
             clock: run.ports.clock.clone(),
@@ -168,6 +190,9 @@ impl<'r> Session<'r> {
             acquitted: false,
             live: false,
             waiting: None,
+            chain,
+            timers,
+            owed: *run.ports.log.head().borrow(),
             run,
         };
         let (events, streams) = session.parked();
@@ -185,14 +210,13 @@ impl<'r> Session<'r> {
         Ok(session)
     }
 
-    /// Starts a commit once the one before has ended.
-    pub(crate) async fn commit(&mut self, batch: Batch) -> Step {
+    /// Starts a commit once the one before has ended. What was emitted is appended before it.
+    pub(crate) async fn commit(&mut self, batch: Batch, emitted: Vec<Group>) -> Step {
         self.settle().await?;
         let (parked_events, parked_streams) = self.parked();
         self.tip = batch.until;
         let (until, handled, documents) = (batch.until, batch.handled, batch.documents.clone());
-        let (read_model, lease) = (self.run.read_model.clone(), self.lease);
-        let task = tokio::spawn(async move { read_model.commit(lease, &batch).await });
+        let task = tokio::spawn(self.writing(batch, emitted).write());
         let takeover = None;
         self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
         Ok(())
@@ -213,24 +237,38 @@ impl<'r> Session<'r> {
         let handled = earlier.as_ref().map_or(0, |commit| commit.handled);
         // The documents of the commit under way stay visible until all of it has ended.
         let documents = earlier.as_ref().map_or_else(Arc::default, |commit| commit.documents.clone());
-        let (read_model, lease) = (self.run.read_model.clone(), self.lease);
+        let writing = self.writing(batch, Vec::new());
         let task = tokio::spawn(async move {
-            if let Some(earlier) = earlier {
-                ended(earlier.task.await)?;
-            }
-            read_model.commit(lease, &batch).await?;
+            let emitted = match earlier {
+                Some(earlier) => ended(earlier.task.await)?,
+                None => 0,
+            };
+            writing.write().await?;
             then.await;
-            Ok(())
+            Ok(emitted)
         });
         let takeover = Some(takeover);
         self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
     }
 
-    /// Waits for a change of modules that is under way, so that the next session knows which module is in charge.
+    fn writing(&self, batch: Batch, emitted: Vec<Group>) -> Writing {
+        Writing {
+            log: self.run.ports.log.clone(),
+            read_model: self.run.read_model.clone(),
+            timers: self.timers.as_ref().map(|timers| timers.shared.clone()),
+            lease: self.lease,
+            batch,
+            emitted,
+        }
+    }
+
+    /// Waits for what is under way, so that the next session knows which module is in charge, and so that nothing is
+    /// emitted when nobody answers for it any more.
     pub(crate) async fn conclude(&mut self) {
-        if self.is_taken_over() {
-            // How the session ended is known already.
-            let _ = self.settle().await;
+        // How the session ended is known already.
+        let _ = self.settle().await;
+        if let Some(timers) = self.timers.take() {
+            timers.end().await;
         }
     }
 
@@ -259,19 +297,21 @@ impl<'r> Session<'r> {
     }
 
     /// Notes how a commit ended.
-    pub(crate) fn settled(&mut self, (commit, result): (InFlight, Result<(), CommitError>)) -> Step {
-        if let Err(error) = result {
-            if let Some(takeover) = commit.takeover {
-                self.withdraw(takeover);
+    pub(crate) fn settled(&mut self, (commit, result): (InFlight, Result<u64, Unwritten>)) -> Step {
+        let emitted = match result {
+            Ok(emitted) => emitted,
+            Err(error) => {
+                if let Some(takeover) = commit.takeover {
+                    self.withdraw(takeover);
+                }
+                let end = if error.is_fenced() { End::Fenced } else { End::Trouble };
+                return Err(end(error.to_string()));
             }
-            return Err(match error.fate() {
-                Fate::Stop => End::Fenced(error.to_string()),
-                Fate::Retry | Fate::Park => End::Trouble(error.to_string()),
-            });
-        }
+        };
         self.run.progress.send_if_modified(|progress| {
             progress.position = commit.until;
             progress.handled += commit.handled;
+            progress.emitted += emitted;
             (progress.parked_events, progress.parked_streams) = (commit.parked_events, commit.parked_streams);
             if commit.handled > 0 && self.attempt == 1 && self.run.hold == Hold::Free {
                 progress.last_error = None;
@@ -298,6 +338,12 @@ impl<'r> Session<'r> {
                 progress.position = self.seen;
             }
         });
+        if let Some(timers) = &self.timers
+            && self.run.hold == Hold::Free
+            && self.run.progress.borrow().position >= self.owed
+        {
+            timers.shared.open();
+        }
     }
 
     /// Notes an error that may pass.
@@ -309,9 +355,17 @@ impl<'r> Session<'r> {
 
     /// Stops handling until an operator resumes.
     pub(crate) async fn halt(&mut self, message: String, position: Option<Position>) {
-        self.run.hold = Hold::Halted;
+        self.hold(Hold::Halted).await;
         self.run.fail(message.clone(), position, true);
         self.run.record(Happening::Stopped { reason: message }).await;
+    }
+
+    /// Handles no more events, and emits none that come due.
+    pub(crate) async fn hold(&mut self, hold: Hold) {
+        self.run.hold = hold;
+        if let Some(timers) = &self.timers {
+            timers.shared.close().await;
+        }
     }
 
     /// Reads again from the boundary.
@@ -335,6 +389,7 @@ impl<'r> Session<'r> {
             last_event: None,
             module: self.run.module.digest(),
             documents: Arc::default(),
+            schedules: Vec::new(),
             parked: Vec::<Parked>::new(),
             released: Vec::new(),
             handled: 0,
@@ -380,30 +435,13 @@ impl<'r> Session<'r> {
     }
 }
 
-/// Waits for the commit under way, if there is one, and takes it out.
-pub(crate) async fn committed(in_flight: &mut Option<InFlight>) -> (InFlight, Result<(), CommitError>) {
-    let result = match in_flight.as_mut() {
-        Some(commit) => (&mut commit.task).await,
-        None => std::future::pending().await,
-    };
-    match in_flight.take() {
-        Some(commit) => (commit, ended(result)),
-        None => std::future::pending().await,
-    }
-}
-
-/// How the task of a commit ended.
-fn ended(result: Result<Result<(), CommitError>, JoinError>) -> Result<(), CommitError> {
-    result.unwrap_or_else(|_| Err(CommitError::Unavailable("the commit panicked".into())))
-}
-
 /// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
 async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Step<Option<String>> {
     let head = *run.ports.log.head().borrow();
     if position > head {
         return Ok(Some(format!(
             "the checkpoint is at {position}, but the log ends at {head}: it was replaced or went back in time; \
-             restore the log, or rebuild the projection"
+             restore the log, or begin anew: rebuild a projection, deploy a handler again"
         )));
     }
     let Some(event) = event else { return Ok(None) };
@@ -413,7 +451,7 @@ async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Step<
     Ok((found != Some(event)).then(|| {
         format!(
             "the log has another event at the checkpoint {position} than the one handled: it was replaced or went \
-             back in time; restore the log, or rebuild the projection"
+             back in time; restore the log, or begin anew: rebuild a projection, deploy a handler again"
         )
     }))
 }

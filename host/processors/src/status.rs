@@ -1,17 +1,19 @@
-//! What a projection is doing: the answer to `status` and `list`.
+//! What a processor is doing: the answer to `status` and `list`.
 
 use std::collections::BTreeMap;
 
 use lantern_core::{
-    Digest, Position, Name, State, Timestamp,
+    Digest, Grants, Kind, Name, Position, State, Timestamp,
     journal::FailurePolicy,
     module::{Description, Limits},
 };
 use serde::{Deserialize, Serialize};
 
-/// What a projection is doing.
+/// What a processor is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// What it is: a projection or a handler.
+    pub kind: Kind,
     /// Its name.
     pub name: Name,
     /// Its state.
@@ -34,11 +36,15 @@ pub struct Status {
     pub handled: u64,
     /// How many calls failed since the host started, retries included.
     pub failed: u64,
+    /// How many events it has emitted since the host started, scheduled ones included. Always 0 for a projection.
+    pub emitted: u64,
+    /// How many events are scheduled. Always 0 for a projection.
+    pub scheduled: u64,
     /// How many events are in the dead letters and hold their streams back.
     pub parked_events: u64,
     /// How many streams are held back.
     pub parked_streams: u64,
-    /// The last error and when it happened, until the projection works again.
+    /// The last error and when it happened, until the processor works again.
     pub last_error: Option<LastError>,
     /// The rebuild that is under way.
     pub rebuild: Option<RebuildStatus>,
@@ -48,11 +54,13 @@ pub struct Status {
     pub config: BTreeMap<String, String>,
     /// What the module may use.
     pub limits: Limits,
+    /// What the module may do beyond its own documents.
+    pub grants: Grants,
     /// How failures are dealt with.
     pub failure_policy: FailurePolicy,
 }
 
-/// An error a projection met.
+/// An error a processor met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// What went wrong.
@@ -96,6 +104,6 @@ pub struct Swapped {
 pub struct Retried {
     /// How many were handled.
     pub handled: u64,
-    /// How many of the projection are parked still.
+    /// How many of the processor are parked still.
     pub remaining: u64,
 }

@@ -48,18 +48,19 @@ async fn after_a_swap_to_a_mended_module_a_retry_drains_in_order() {
     let status = host.caught_up().await;
     assert_eq!((status.parked_events, status.parked_streams), (5, 2), "held streams outlive a restart");
 
-    let early = host.supervisor.retry(&name(), Selection::All).await.unwrap();
+    let early = host.supervisor.retry(Kind::Projection, &name(), Selection::All).await.unwrap();
     assert_eq!((early.handled, early.remaining), (0, 5));
     assert_eq!(host.parked().await[0].attempts, 2);
 
     let mended = host.add(noting());
-    let swapped = host.supervisor.swap(&name(), mended).await.unwrap();
+    let swapped = host.supervisor.swap(Kind::Projection, &name(), mended).await.unwrap();
     assert_eq!(swapped.parked_mended, 2);
-    let behind = host.supervisor.retry(&name(), Selection::Position(Position(3))).await;
+    let behind = host.supervisor.retry(Kind::Projection, &name(), Selection::Position(Position(3))).await;
     assert_eq!(behind, Err(Refusal::NotFirst { position: Position(3), first: Position(1) }));
-    let one = host.supervisor.retry(&name(), Selection::Stream("B-1".parse().unwrap())).await.unwrap();
+    let one =
+        host.supervisor.retry(Kind::Projection, &name(), Selection::Stream("B-1".parse().unwrap())).await.unwrap();
     assert_eq!((one.handled, one.remaining), (1, 4));
-    let all = host.supervisor.retry(&name(), Selection::All).await.unwrap();
+    let all = host.supervisor.retry(Kind::Projection, &name(), Selection::All).await.unwrap();
     assert_eq!((all.handled, all.remaining), (4, 0));
     host.append("A-1", "1").await;
     host.caught_up().await;
@@ -126,9 +127,9 @@ async fn the_policy_stop_stops_before_the_event_until_resumed() {
     let status = host.until(|status| status.state == State::Error).await;
     assert_eq!((status.position, status.last_error.unwrap().position), (Position(1), Some(Position(2))));
     let mended = host.add(noting());
-    host.supervisor.swap(&name(), mended).await.unwrap();
+    host.supervisor.swap(Kind::Projection, &name(), mended).await.unwrap();
     assert_eq!(host.noted("A-1").await, "[1]", "a swap does not resume");
-    host.supervisor.resume(&name()).await.unwrap();
+    host.supervisor.resume(Kind::Projection, &name()).await.unwrap();
     host.caught_up().await;
     assert_eq!(host.noted("A-1").await, "[1,2,3]");
 }
@@ -140,13 +141,19 @@ async fn a_skipped_event_lets_its_stream_go_on() {
     host.append("A-1", "\"bad\"").await;
     host.append("A-1", "1").await;
     host.caught_up().await;
-    assert!(matches!(host.supervisor.skip(&name(), Position(9)).await, Err(Refusal::NotParked { .. })));
-    assert!(matches!(host.supervisor.skip(&name(), Position(2)).await, Err(Refusal::NotFirst { .. })));
-    host.supervisor.skip(&name(), Position(1)).await.unwrap();
+    assert!(matches!(
+        host.supervisor.skip(Kind::Projection, &name(), Position(9)).await,
+        Err(Refusal::NotParked { .. })
+    ));
+    assert!(matches!(
+        host.supervisor.skip(Kind::Projection, &name(), Position(2)).await,
+        Err(Refusal::NotFirst { .. })
+    ));
+    host.supervisor.skip(Kind::Projection, &name(), Position(1)).await.unwrap();
     host.append("A-1", "1").await;
     host.caught_up().await;
     assert_eq!(host.noted("A-1").await, "", "the event behind comes first");
-    let retried = host.supervisor.retry(&name(), Selection::All).await.unwrap();
+    let retried = host.supervisor.retry(Kind::Projection, &name(), Selection::All).await.unwrap();
     assert_eq!((retried.handled, retried.remaining), (2, 0));
     assert_eq!(host.noted("A-1").await, "[2,3]");
     assert_eq!(host.parked().await[0].standing, Standing::Skipped);

@@ -25,8 +25,8 @@ async fn commits_that_fail_or_go_unheard_leave_every_event_applied_once() {
         host.caught_up().await;
         faults.one_in.store(0, Ordering::Relaxed);
         let mended = host.add(crate::host::noting());
-        while host.supervisor.swap(&name(), mended).await.is_err() {}
-        host.supervisor.retry(&name(), Selection::All).await.unwrap();
+        while host.supervisor.swap(Kind::Projection, &name(), mended).await.is_err() {}
+        host.supervisor.retry(Kind::Projection, &name(), Selection::All).await.unwrap();
         assert_eq!(host.documents().await, host.expected().await, "seed {seed}");
         assert!(host.parked().await.is_empty(), "seed {seed}");
     }

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
     Append, Batch, Call, Checkpoint, Digest, Document, Effects, Event, EventType, Expected, Generation, Instance,
-    Journal, Lease, Library, Log, Metadata, Module, NewEvent, Outcome, Parked, Payload, Position, Name,
-    ReadModel, ReadModels, StreamName, SystemClock, Timestamp, Value, View, Write,
+    Journal, Lease, Library, Log, Metadata, Module, Name, NewEvent, Outcome, Parked, Payload, Position, ReadModel,
+    ReadModels, StreamName, SystemClock, Timestamp, Value, View, Write,
     documents::Scan,
     journal::FailurePolicy,
     module::{Description, Failure, FailureKind, Kept, LibraryError, Limits, Settings},
@@ -338,14 +338,14 @@ impl Host {
     /// Waits until everything that is in the log is processed.
     pub(crate) async fn caught_up(&self) -> Status {
         let head = *self.log.head().borrow();
-        bounded(self.supervisor.wait(&name(), head)).await.unwrap()
+        bounded(self.supervisor.wait(Kind::Projection, &name(), head)).await.unwrap()
     }
 
     /// Waits until the status is as wished.
     pub(crate) async fn until(&self, wished: impl Fn(&Status) -> bool) -> Status {
         bounded(async {
             loop {
-                let status = self.supervisor.status(&name()).unwrap();
+                let status = self.supervisor.status(Kind::Projection, &name()).unwrap();
                 if wished(&status) {
                     return status;
                 }
@@ -357,13 +357,13 @@ impl Host {
 
     /// What was noted of a stream: the positions in the order they were handled.
     pub(crate) async fn noted(&self, stream: &str) -> String {
-        let read_model = self.supervisor.read_model(&name(), Some("counts")).unwrap();
+        let read_model = self.supervisor.read_model(Kind::Projection, &name(), Some("counts")).unwrap();
         let noted = read_model.get("counts", stream).await.unwrap();
         noted.map_or_else(String::new, |noted| noted.to_string())
     }
 
     pub(crate) async fn parked(&self) -> Vec<Parked> {
-        let read_model = self.supervisor.read_model(&name(), None).unwrap();
+        let read_model = self.supervisor.read_model(Kind::Projection, &name(), None).unwrap();
         read_model.parked(Position::START, usize::MAX).await.unwrap()
     }
 
@@ -379,7 +379,7 @@ impl Host {
 
     /// All documents.
     pub(crate) async fn documents(&self) -> BTreeMap<String, String> {
-        let read_model = self.supervisor.read_model(&name(), Some("counts")).unwrap();
+        let read_model = self.supervisor.read_model(Kind::Projection, &name(), Some("counts")).unwrap();
         let scan = Scan { limit: usize::MAX, ..Scan::default() };
         let documents = read_model.scan("counts", &scan).await.unwrap();
         documents.into_iter().map(|document| (document.key, document.value.to_string())).collect()

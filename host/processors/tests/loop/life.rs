@@ -78,13 +78,13 @@ async fn a_paused_projection_handles_nothing_until_resumed_also_after_a_restart(
     host.deploy(noting()).await;
     host.append("Order-1", "1").await;
     host.caught_up().await;
-    assert_eq!(host.supervisor.pause(&name()).await.unwrap().state, State::Paused);
+    assert_eq!(host.supervisor.pause(Kind::Projection, &name()).await.unwrap().state, State::Paused);
     host.restart().await;
     host.append("Order-1", "1").await;
-    let refused = host.supervisor.wait(&name(), Position(2)).await;
+    let refused = host.supervisor.wait(Kind::Projection, &name(), Position(2)).await;
     assert!(matches!(refused, Err(Refusal::State { state: State::Paused, .. })), "{refused:?}");
     assert_eq!(host.noted("Order-1").await, "[1]");
-    host.supervisor.resume(&name()).await.unwrap();
+    host.supervisor.resume(Kind::Projection, &name()).await.unwrap();
     host.caught_up().await;
     assert_eq!(host.noted("Order-1").await, "[1,2]");
 }
@@ -95,10 +95,10 @@ async fn a_removed_projection_leaves_nothing_but_its_history() {
     host.deploy(noting()).await;
     host.append("Order-1", "1").await;
     host.caught_up().await;
-    host.supervisor.remove(&name()).await.unwrap();
-    assert_eq!(host.supervisor.status(&name()), Err(Refusal::Unknown(name())));
+    host.supervisor.remove(Kind::Projection, &name()).await.unwrap();
+    assert_eq!(host.supervisor.status(Kind::Projection, &name()), Err(Refusal::Unknown(subject())));
     assert!(host.supervisor.modules_in_use().is_empty());
-    let history = host.supervisor.history(&name()).await.unwrap();
+    let history = host.supervisor.history(Kind::Projection, &name()).await.unwrap();
     assert!(matches!(history.last().unwrap().happening, Happening::Removed));
     host.deploy(noting()).await;
     assert_eq!(host.caught_up().await.generation, 2);
@@ -110,7 +110,7 @@ async fn a_name_is_given_once() {
     let host = Host::start().await;
     host.deploy(noting()).await;
     let again = host.deploy_with(noting(), lantern_core::journal::FailurePolicy::default()).await;
-    assert_eq!(again.unwrap_err(), Refusal::Exists(name()));
+    assert_eq!(again.unwrap_err(), Refusal::Exists(subject()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,16 +31,16 @@ async fn a_rebuild_gives_the_same_read_model_and_no_reader_misses_an_event() {
             }
             // A stream an event: documents stay small, so the speed of the module does not decide the test.
             host.append(&format!("B-{n}"), "1").await;
-            bounded(host.supervisor.wait(&name(), Position::START)).await.unwrap();
+            bounded(host.supervisor.wait(Kind::Projection, &name(), Position::START)).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
     let rebuilding = async {
-        host.supervisor.rebuild(&name(), None).await.unwrap();
+        host.supervisor.rebuild(Kind::Projection, &name(), None).await.unwrap();
         let mut last = Position::START;
         bounded(async {
             loop {
-                let status = host.supervisor.status(&name()).unwrap();
+                let status = host.supervisor.status(Kind::Projection, &name()).unwrap();
                 assert!(status.position >= last, "readers never go back");
                 last = status.position;
                 if status.rebuild.is_none() {
@@ -60,14 +60,14 @@ async fn a_rebuild_gives_the_same_read_model_and_no_reader_misses_an_event() {
     assert_ne!(digest_of(&host).await, digest, "events were appended meanwhile");
 
     let once = digest_of(&host).await;
-    host.supervisor.rebuild(&name(), None).await.unwrap();
+    host.supervisor.rebuild(Kind::Projection, &name(), None).await.unwrap();
     rebuilt(&host).await;
     host.caught_up().await;
     assert_eq!(digest_of(&host).await, once, "two rebuilds agree");
 }
 
 async fn digest(host: &Host) -> (Position, Digest) {
-    host.supervisor.read_model(&name(), None).unwrap().digest().await.unwrap()
+    host.supervisor.read_model(Kind::Projection, &name(), None).unwrap().digest().await.unwrap()
 }
 
 async fn digest_of(host: &Host) -> Digest {
@@ -83,7 +83,7 @@ async fn a_rebuild_that_was_interrupted_goes_on_after_a_restart() {
     host.deploy(noting()).await;
     host.caught_up().await;
     let other = host.add(failing("other", "\"never\"", FailureKind::Trap));
-    host.journal.append(&name(), Happening::RebuildStarted { generation: 2, module: other }).await.unwrap();
+    host.journal.append(&subject(), Happening::RebuildStarted { generation: 2, module: other }).await.unwrap();
     host.restart().await;
     rebuilt(&host).await;
     let status = host.caught_up().await;
@@ -98,11 +98,11 @@ async fn a_rollback_after_a_promotion_returns_to_the_generation_before() {
     host.deploy(noting()).await;
     host.caught_up().await;
     let other = host.add(failing("other", "\"never\"", FailureKind::Trap));
-    host.supervisor.rebuild(&name(), Some(other)).await.unwrap();
+    host.supervisor.rebuild(Kind::Projection, &name(), Some(other)).await.unwrap();
     rebuilt(&host).await;
     host.append("A-1", "1").await;
     host.caught_up().await;
-    let back = bounded(host.supervisor.rollback(&name())).await.unwrap();
+    let back = bounded(host.supervisor.rollback(Kind::Projection, &name())).await.unwrap();
     assert_eq!(back.to, Digest::of(b"noting"));
     let status = host.caught_up().await;
     assert_eq!((status.generation, status.module), (1, Digest::of(b"noting")));
@@ -124,10 +124,10 @@ async fn while_a_rebuild_is_under_way_nothing_else_changes_the_projection() {
         }
         crate::host::note(event, view)
     }));
-    host.supervisor.rebuild(&name(), Some(slow)).await.unwrap();
+    host.supervisor.rebuild(Kind::Projection, &name(), Some(slow)).await.unwrap();
     let other = host.add(failing("other", "\"never\"", FailureKind::Trap));
-    assert_eq!(host.supervisor.swap(&name(), other).await, Err(Refusal::Busy(name())));
-    assert_eq!(host.supervisor.rebuild(&name(), None).await, Err(Refusal::Busy(name())));
+    assert_eq!(host.supervisor.swap(Kind::Projection, &name(), other).await, Err(Refusal::Busy(subject())));
+    assert_eq!(host.supervisor.rebuild(Kind::Projection, &name(), None).await, Err(Refusal::Busy(subject())));
     gate.store(true, Ordering::SeqCst);
     rebuilt(&host).await;
     assert_eq!(host.caught_up().await.module, slow);

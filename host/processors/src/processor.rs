@@ -1,4 +1,4 @@
-//! A deployed projection: its live generation, what it can go back to, and the rebuild beside it.
+//! A deployed processor: its live generation, what it can go back to, and the rebuild beside it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use lantern_core::{
-    Digest, Generation, Module, Position, Name, ReadModel, State, Timestamp,
+    Digest, Generation, Kind, Module, Position, ReadModel, State, Subject, Timestamp,
     journal::{Deployment, FailurePolicy},
     module::Settings,
 };
@@ -19,7 +19,6 @@ use tokio::{
 use crate::{
     Ports, RebuildStatus, Refusal, Status,
     command::{Command, Reply},
-    guest_threads::GuestThreads,
     progress::Progress,
     roster::Back,
     session::{Hold, Run},
@@ -43,6 +42,7 @@ pub(crate) struct Running {
 
 /// A generation that is about to run.
 pub(crate) struct Begun {
+    pub(crate) kind: Kind,
     pub(crate) generation: Generation,
     pub(crate) policy: FailurePolicy,
     pub(crate) read_model: Arc<dyn ReadModel>,
@@ -52,9 +52,9 @@ pub(crate) struct Begun {
     pub(crate) hold: Hold,
 }
 
-/// A deployed projection.
-pub(crate) struct Projection {
-    pub(crate) name: Name,
+/// A deployed processor.
+pub(crate) struct Processor {
+    pub(crate) subject: Subject,
     pub(crate) deployed_at: Timestamp,
     pub(crate) deployment: Deployment,
     standing: Mutex<Standing>,
@@ -62,7 +62,7 @@ pub(crate) struct Projection {
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What changes about a projection.
+/// What changes about a processor.
 pub(crate) struct Standing {
     pub(crate) live: Running,
     pub(crate) back: Option<Back>,
@@ -70,14 +70,9 @@ pub(crate) struct Standing {
     pub(crate) last_generation: u32,
 }
 
-impl Projection {
-    pub(crate) fn new(
-        name: Name,
-        deployed_at: Timestamp,
-        deployment: Deployment,
-        standing: Standing,
-    ) -> Self {
-        Self { name, deployed_at, deployment, standing: Mutex::new(standing), changing: Arc::default() }
+impl Processor {
+    pub(crate) fn new(subject: Subject, deployed_at: Timestamp, deployment: Deployment, standing: Standing) -> Self {
+        Self { subject, deployed_at, deployment, standing: Mutex::new(standing), changing: Arc::default() }
     }
 
     /// What changes about it. Held for moments only, never across an await.
@@ -88,7 +83,7 @@ impl Projection {
 
     /// The right to swap, roll back or rebuild. A change that is just ending is waited for; a rebuild is not.
     pub(crate) async fn change(&self) -> Result<OwnedMutexGuard<()>, Refusal> {
-        let busy = || Refusal::Busy(self.name.clone());
+        let busy = || Refusal::Busy(self.subject.clone());
         if self.standing().rebuild.is_some() {
             return Err(busy());
         }
@@ -102,7 +97,7 @@ impl Projection {
 
     /// How its modules are loaded.
     pub(crate) fn settings(&self) -> Settings {
-        settings(&self.name, &self.deployment)
+        settings(&self.subject, &self.deployment)
     }
 
     /// What it is doing.
@@ -124,7 +119,8 @@ impl Projection {
             _ => progress.previous,
         };
         Status {
-            name: self.name.clone(),
+            kind: self.subject.kind,
+            name: self.subject.name.clone(),
             state: progress.state,
             generation: standing.live.number,
             module: progress.module.digest(),
@@ -135,6 +131,8 @@ impl Projection {
             lag: head.since(progress.position),
             handled: progress.handled,
             failed: progress.failed,
+            emitted: progress.emitted,
+            scheduled: progress.scheduled,
             parked_events: progress.parked_events,
             parked_streams: progress.parked_streams,
             last_error: progress.last_error,
@@ -142,27 +140,34 @@ impl Projection {
             deployed_at: self.deployed_at,
             config: self.deployment.config.clone(),
             limits: self.deployment.limits.clone(),
+            grants: self.deployment.grants.clone(),
             failure_policy: self.deployment.failure_policy.clone(),
         }
     }
 }
 
-/// How the modules of a projection are loaded.
-pub(crate) fn settings(name: &Name, deployment: &Deployment) -> Settings {
-    Settings { projection: name.clone(), limits: deployment.limits.clone(), config: deployment.config.clone() }
+/// How the modules of a processor are loaded.
+pub(crate) fn settings(subject: &Subject, deployment: &Deployment) -> Settings {
+    Settings {
+        kind: subject.kind,
+        name: subject.name.clone(),
+        limits: deployment.limits.clone(),
+        config: deployment.config.clone(),
+        grants: deployment.grants.clone(),
+    }
 }
 
 impl Running {
     /// Starts the run of a generation.
-    pub(crate) fn start(ports: &Arc<Ports>, threads: &Arc<GuestThreads>, begun: Begun) -> Self {
-        let Begun { generation, policy, read_model, module, previous, hold } = begun;
+    pub(crate) fn start(ports: &Arc<Ports>, begun: Begun) -> Self {
+        let Begun { kind, generation, policy, read_model, module, previous, hold } = begun;
         let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
         let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous));
         let number = generation.number;
         let run = Run {
+            kind,
             generation,
             ports: ports.clone(),
-            threads: threads.clone(),
             read_model: read_model.clone(),
             policy,
             module,
