@@ -1,6 +1,6 @@
-//! Reading an event as a value of the projection's own type, and finding out which events that type stands for.
+//! Reading events and commands as values of the module's own types, and finding out which ones a type stands for.
 
-use crate::Event;
+use crate::bindings::lantern::module::types::Payload;
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, Unexpected, VariantAccess,
@@ -10,18 +10,26 @@ use serde::forward_to_deserialize_any;
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 
-/// The event as a value of `T`; none when `T` has no variant for its type.
-pub(crate) fn read<T: DeserializeOwned>(event: &Event) -> Result<Option<T>, Misfit> {
-    match T::deserialize(Reader(event)) {
+/// An event or command as a value of `T`; none when `T` has no variant for its type.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, data: &Payload) -> Result<Option<T>, Misfit> {
+    match T::deserialize(Reader { name, data }) {
         Ok(data) => Ok(Some(data)),
         Err(Misfit::Unwanted) => Ok(None),
         Err(misfit) => Err(misfit),
     }
 }
 
-/// The event types that `T` has variants for; empty, which is all of them, when `T` is no enum or has an
+/// The text of data that is JSON.
+pub(crate) fn json(data: &Payload) -> Result<&str, Misfit> {
+    match data {
+        Payload::Json(text) => Ok(text),
+        Payload::Bytes(_) => Err(Misfit::Bytes),
+    }
+}
+
+/// The types of events or commands that `T` has variants for; empty, which is all of them, when `T` is no enum or has an
 /// `#[serde(other)]` variant.
-pub(crate) fn event_types<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(crate) fn names<T: DeserializeOwned>() -> &'static [&'static str] {
     let probe = Probe::default();
     // Always an error: a probe has no value to give. What was asked of it on the way is the answer.
     drop(T::deserialize(&probe));
@@ -71,16 +79,19 @@ impl de::Error for Misfit {
     }
 }
 
-/// Gives an event's type as the variant of an enum and its data as that variant's content.
+/// Gives a type's name as the variant of an enum and the data as that variant's content.
 #[derive(Clone, Copy)]
-struct Reader<'de>(&'de Event);
+struct Reader<'de> {
+    name: &'de str,
+    data: &'de Payload,
+}
 
 impl<'de> Reader<'de> {
     fn json<T>(
         self,
         read: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::StrRead<'de>>) -> serde_json::Result<T>,
     ) -> Result<T, Misfit> {
-        let mut json = serde_json::Deserializer::from_str(self.0.json()?);
+        let mut json = serde_json::Deserializer::from_str(json(self.data)?);
         let value = read(&mut json)?;
         json.end()?;
         Ok(value)
@@ -99,7 +110,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor.visit_enum(self)
     }
 
-    // `type Data = ()`: the projection does not look at the data, so it is not read.
+    // `type Data = ()`: the module does not look at the data, so it is not read.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_unit()
     }
@@ -135,7 +146,7 @@ impl<'de> EnumAccess<'de> for Reader<'de> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Misfit> {
-        let name: StrDeserializer<'_, Misfit> = self.0.event_type().into_deserializer();
+        let name: StrDeserializer<'_, Misfit> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
@@ -237,7 +248,6 @@ impl<'de> VariantAccess<'de> for &Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TraceContext, bindings};
     use serde::Deserialize;
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -266,25 +276,8 @@ mod tests {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Wrapped(OrderEvent);
 
-    fn event(event_type: &str, data: &str) -> Event {
-        let event = bindings::Event {
-            id_high: 0,
-            id_low: 0,
-            event_type: event_type.to_owned(),
-            schema_version: 1,
-            stream: "Order-1".to_owned(),
-            version: 1,
-            position: 1,
-            time: 0,
-            content_type: None,
-            data: bindings::lantern::module::types::Payload::Json(data.to_owned()),
-            metadata: Vec::new(),
-        };
-        Event::new(event, TraceContext::default())
-    }
-
     fn parse<T: DeserializeOwned>(event_type: &str, data: &str) -> Result<Option<T>, String> {
-        read(&event(event_type, data)).map_err(|misfit| misfit.to_string())
+        read(event_type, &Payload::Json(data.to_owned())).map_err(|misfit| misfit.to_string())
     }
 
     #[test]
@@ -346,13 +339,13 @@ mod tests {
     #[test]
     fn an_enum_says_which_events_it_wants() {
         assert_eq!(
-            event_types::<OrderEvent>(),
+            names::<OrderEvent>(),
             ["OrderPlaced", "Order shipped", "OrderShipped", "OrderMoved", "OrderClosed"]
         );
-        assert_eq!(event_types::<Wrapped>(), event_types::<OrderEvent>());
-        assert!(event_types::<Open>().is_empty());
-        assert!(event_types::<()>().is_empty());
-        assert!(event_types::<Placed>().is_empty());
-        assert!(event_types::<serde_json::Value>().is_empty());
+        assert_eq!(names::<Wrapped>(), names::<OrderEvent>());
+        assert!(names::<Open>().is_empty());
+        assert!(names::<()>().is_empty());
+        assert!(names::<Placed>().is_empty());
+        assert!(names::<serde_json::Value>().is_empty());
     }
 }

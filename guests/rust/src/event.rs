@@ -2,6 +2,7 @@
 
 use crate::bindings::{self, lantern::module::types::Payload};
 use crate::{Failure, Time, TraceContext, data};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
@@ -79,7 +80,7 @@ impl Event {
 
     /// The data, read from JSON; borrowed text is not copied.
     ///
-    /// For a projection that reads the data itself instead of naming it in [`Projection::Data`](crate::Projection::Data).
+    /// For a module that reads the data itself instead of naming it in [`Projection::Data`](crate::Projection::Data).
     pub fn data<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failure> {
         self.json().and_then(|text| Ok(serde_json::from_str(text)?)).map_err(|misfit| self.misfit(&misfit))
     }
@@ -129,14 +130,15 @@ impl Event {
         &self.trace
     }
 
-    pub(crate) fn json(&self) -> Result<&str, data::Misfit> {
-        match &self.event.data {
-            Payload::Json(text) => Ok(text),
-            Payload::Bytes(_) => Err(data::Misfit::Bytes),
-        }
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+        data::read(&self.event.event_type, &self.event.data).map_err(|misfit| self.misfit(&misfit))
     }
 
-    pub(crate) fn misfit(&self, misfit: &data::Misfit) -> Failure {
+    fn json(&self) -> Result<&str, data::Misfit> {
+        data::json(&self.event.data)
+    }
+
+    fn misfit(&self, misfit: &data::Misfit) -> Failure {
         let (kind, position, stream, version) = (self.event_type(), self.position(), self.stream(), self.version());
         Failure::Permanent(match misfit {
             data::Misfit::Bytes => format!(
@@ -152,7 +154,7 @@ impl Event {
 }
 
 /// The first `-` divides; a stream without one is a category of its own.
-fn split(stream: &str) -> (&str, &str) {
+pub(crate) fn split(stream: &str) -> (&str, &str) {
     stream.split_once('-').unwrap_or((stream, ""))
 }
 
@@ -161,6 +163,12 @@ fn split(stream: &str) -> (&str, &str) {
 pub struct EventId {
     high: u64,
     low: u64,
+}
+
+impl EventId {
+    pub(crate) const fn new(high: u64, low: u64) -> Self {
+        Self { high, low }
+    }
 }
 
 impl From<EventId> for u128 {

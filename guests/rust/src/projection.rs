@@ -1,6 +1,6 @@
 //! What a projection is, and how it becomes a module.
 
-use crate::{Event, Failure, data};
+use crate::{Event, Failure};
 use serde::de::DeserializeOwned;
 
 /// A pure function from events to documents.
@@ -47,53 +47,18 @@ macro_rules! projection {
 
             impl $crate::bindings::Guest for Module {
                 fn describe() -> $crate::bindings::Description {
-                    $crate::exports::describe::<$projection>(::core::env!("CARGO_PKG_VERSION"))
+                    $crate::exports::projection::<$projection>(::core::env!("CARGO_PKG_VERSION")).describe()
                 }
 
                 fn handle(
                     context: $crate::bindings::TraceContext,
                     event: $crate::bindings::Event,
                 ) -> ::core::result::Result<(), $crate::bindings::Failure> {
-                    $crate::exports::handle::<$projection>(::core::env!("CARGO_PKG_VERSION"), context, event)
+                    $crate::exports::projection::<$projection>(::core::env!("CARGO_PKG_VERSION")).handle(context, event)
                 }
             }
 
     $crate::bindings::export_projection!(Module with_types_in $crate::bindings);
         };
     };
-}
-
-/// What [`projection!`](crate::projection!) calls.
-#[doc(hidden)]
-pub mod exports {
-    use super::{Event, Projection, data};
-    use crate::{bindings, span};
-
-    pub fn describe<P: Projection>(version: &str) -> bindings::Description {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        bindings::Description {
-            kind: bindings::lantern::module::types::ProcessorKind::Projection,
-            name: P::NAME.to_owned(),
-            version: version.to_owned(),
-            categories: owned(P::CATEGORIES),
-            event_types: owned(data::event_types::<P::Data>()),
-            collections: owned(P::COLLECTIONS),
-            schema_versions: P::SCHEMA_VERSIONS.iter().map(|&(name, version)| (name.to_owned(), version)).collect(),
-        }
-    }
-
-    pub fn handle<P: Projection>(
-        version: &'static str,
-        context: bindings::TraceContext,
-        event: bindings::Event,
-    ) -> Result<(), bindings::Failure> {
-        let event = Event::new(event, context.into());
-        span::enter(event.trace(), P::NAME, version);
-        match data::read::<P::Data>(&event) {
-            Ok(Some(data)) => P::handle(&event, data)?,
-            Ok(None) => {}
-            Err(misfit) => return Err(event.misfit(&misfit).into()),
-        }
-        Ok(())
-    }
 }

@@ -1,41 +1,61 @@
-//! A small host in memory, for a projection's own tests. It exists on every target but Wasm.
+//! A small host in memory, for the tests of projections and handlers. It exists on every target but Wasm. The crate
+//! `lantern-testing` stands on it, and has more to offer.
 
 use crate::bindings::{self, lantern::module::types::Payload};
+use crate::exports::{self, Processor};
 use crate::host::memory::{self, Memory};
-use crate::{Failure, Projection, Time, TraceContext, exports, log};
+use crate::http::{Request, Response};
+use crate::{Failure, Handler, Projection, Time, TraceContext, log};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 pub use crate::bindings::Description;
 pub use crate::bindings::wasi::otel::tracing::SpanData;
+pub use crate::host::memory::{Effects, Timer};
 pub use crate::log::Level;
 
-/// A host with one projection and an empty log. Each thread, and so each test, has one of its own.
+/// A host with one projection or handler and an empty log. Each thread, and so each test, has one of its own.
 pub struct TestHost<P> {
+    processor: Processor,
     position: u64,
     versions: BTreeMap<String, u64>,
     time: Time,
     metadata: Vec<(String, String)>,
-    projection: PhantomData<P>,
+    module: PhantomData<P>,
 }
 
 impl<P: Projection> TestHost<P> {
-    /// A host without documents, whose clock stands at 2026-01-01T00:00:00Z.
+    /// A host of a projection, without documents, whose clock stands at 2026-01-01T00:00:00Z.
     #[must_use]
     #[allow(
         clippy::new_without_default,
         reason = "it replaces the host of the thread, which a default value should not"
     )]
     pub fn new() -> Self {
-        let collections = P::COLLECTIONS.iter().map(|&name| (name.to_owned(), BTreeMap::new())).collect();
+        Self::of(exports::projection::<P>("0.0.0"))
+    }
+}
+
+impl<P: Handler> TestHost<P> {
+    /// A host of a handler, without documents, whose clock stands at 2026-01-01T00:00:00Z.
+    #[must_use]
+    pub fn handler() -> Self {
+        Self::of(exports::handler::<P>("0.0.0"))
+    }
+}
+
+impl<P> TestHost<P> {
+    fn of(processor: Processor) -> Self {
+        let collections = processor.describe().collections.into_iter().map(|name| (name, BTreeMap::new())).collect();
         memory::with(|memory| *memory = Memory { collections, ..Memory::default() });
         log::forget_level();
         Self {
+            processor,
             position: 0,
             versions: BTreeMap::new(),
             time: Time::from_nanoseconds(1_767_225_600_000_000_000),
             metadata: Vec::new(),
-            projection: PhantomData,
+            module: PhantomData,
         }
     }
 
@@ -57,11 +77,22 @@ impl<P: Projection> TestHost<P> {
         self.metadata = metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     }
 
-    /// Appends an event to the log and has the projection handle it, traced.
+    /// Appends an event of schema version 1 to the log and has the module handle it, traced.
     ///
-    /// As on the real host, events that the projection does not ask for are not handed to it, and a failure undoes what was
-    /// written during the call.
+    /// As on the real host, events of categories that the module does not ask for are not handed to it, and a failure
+    /// undoes what was written and asked for during the call.
     pub fn handle(&mut self, stream: &str, event_type: &str, data: &str) -> Result<(), Failure> {
+        self.handle_version(stream, event_type, 1, data)
+    }
+
+    /// The same for an event of any schema version.
+    pub fn handle_version(
+        &mut self,
+        stream: &str,
+        event_type: &str,
+        schema_version: u32,
+        data: &str,
+    ) -> Result<(), Failure> {
         self.position += 1;
         let version = self.versions.entry(stream.to_owned()).or_default();
         *version += 1;
@@ -69,7 +100,7 @@ impl<P: Projection> TestHost<P> {
             id_high: 0,
             id_low: self.position,
             event_type: event_type.to_owned(),
-            schema_version: 1,
+            schema_version,
             stream: stream.to_owned(),
             version: *version,
             position: self.position,
@@ -79,7 +110,8 @@ impl<P: Projection> TestHost<P> {
             metadata: self.metadata.clone(),
         };
         let category = stream.split_once('-').map_or(stream, |(category, _)| category);
-        if !P::CATEGORIES.is_empty() && !P::CATEGORIES.contains(&category) {
+        let wanted = self.processor.describe().categories;
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == category) {
             return Ok(());
         }
         let trace = TraceContext { trace: (1, self.position), span: self.position, flags: 1, state: None };
@@ -90,8 +122,8 @@ impl<P: Projection> TestHost<P> {
             flags: trace.flags,
             state: trace.state,
         };
-        memory::with(|memory| memory.undo.clear());
-        exports::handle::<P>("0.0.0", context, event).map_err(|failure| {
+        memory::with(Memory::begin);
+        self.processor.handle(context, event).map_err(|failure| {
             memory::with(Memory::undo);
             match failure {
                 bindings::Failure::Transient(reason) => Failure::Transient(reason),
@@ -100,16 +132,40 @@ impl<P: Projection> TestHost<P> {
         })
     }
 
-    /// What the projection says of itself.
+    /// What the module says of itself.
     #[must_use]
     pub fn description(&self) -> Description {
-        exports::describe::<P>("0.0.0")
+        self.processor.describe()
     }
 
     /// All documents of a collection, as JSON text.
     #[must_use]
     pub fn documents(&self, collection: &str) -> BTreeMap<String, String> {
         memory::with(|memory| memory.collections.get(collection).cloned().unwrap_or_default())
+    }
+
+    /// Puts a document in its place, JSON text, as if an earlier event had.
+    pub fn put(&mut self, collection: &str, key: &str, document: &str) {
+        memory::with(|memory| memory.replace(collection, key, Some(document)));
+    }
+
+    /// The events emitted and the changes to schedules so far.
+    #[must_use]
+    pub fn effects(&self) -> Effects {
+        memory::with(|memory| memory.effects.clone())
+    }
+
+    /// Has the next request of this method to this address answered; requests without an answer are refused.
+    pub fn answer(&mut self, method: &str, url: &str, status: u16, body: &[u8]) {
+        let response =
+            Response { status, headers: Vec::new(), body: body.to_vec(), request: format!("{method} {url}") };
+        memory::with(|memory| memory.answers.push((method.to_owned(), url.to_owned(), response)));
+    }
+
+    /// The requests sent so far, refused ones included.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        memory::with(|memory| memory.requests.clone())
     }
 
     /// The lines logged so far.

@@ -3,6 +3,7 @@
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::ops::Add;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,16 @@ impl Time {
         let length = self.write(&mut text);
         // Cannot fail: `write` leaves nothing but ASCII.
         f(str::from_utf8(&text[..length]).expect("ASCII"))
+    }
+}
+
+/// A while later; the last time there is when that is beyond it.
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let nanoseconds = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(nanoseconds))
     }
 }
 

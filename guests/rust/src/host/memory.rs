@@ -1,7 +1,9 @@
 //! The small host in memory that stands behind [`testing`](crate::testing): each thread has one of its own.
 
+use crate::bindings::lantern::module::types::NewEvent;
 use crate::bindings::wasi::logging::logging::Level;
 use crate::bindings::wasi::otel::tracing::{SpanContext, SpanData};
+use crate::http::{Request, Response};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -11,10 +13,46 @@ pub(crate) struct Memory {
     pub(crate) collections: BTreeMap<String, BTreeMap<String, String>>,
     /// What the writes of the call in hand replaced, oldest first: collection, key and old document.
     pub(crate) undo: Vec<(String, String, Option<String>)>,
+    pub(crate) effects: Effects,
+    /// How many effects there were when the call in hand began.
+    pub(crate) settled: (usize, usize),
+    pub(crate) requests: Vec<Request>,
+    /// What requests are answered with, each once: method, address and answer.
+    pub(crate) answers: Vec<(String, String, Response)>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) lines: Vec<(Level, String)>,
     pub(crate) started: Vec<SpanContext>,
     pub(crate) ended: Vec<SpanData>,
+}
+
+/// What handlers ask for, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Events emitted, each with its stream.
+    pub emitted: Vec<(String, NewEvent)>,
+    /// Changes to schedules.
+    pub timers: Vec<Timer>,
+}
+
+/// A change to a handler's schedules.
+#[derive(Clone, Debug)]
+pub enum Timer {
+    /// An event is to be emitted later.
+    Set {
+        /// Its name among the schedules of the handler.
+        key: String,
+        /// When, in nanoseconds since 1970-01-01T00:00:00Z.
+        time: i64,
+        /// The stream it is appended to.
+        stream: String,
+        /// The event.
+        event: NewEvent,
+    },
+    /// What is scheduled under the key is not to happen.
+    Cancel {
+        /// The key.
+        key: String,
+    },
 }
 
 thread_local! {
@@ -28,12 +66,12 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Memory) -> R) -> R {
 
 impl Memory {
     fn collection(&mut self, name: &str) -> &mut BTreeMap<String, String> {
-        self.collections.get_mut(name).unwrap_or_else(|| {
-            panic!("the collection `{name}` is not declared; add it to the projection's COLLECTIONS")
-        })
+        self.collections
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("the collection `{name}` is not declared; add it to the module's COLLECTIONS"))
     }
 
-    fn replace(&mut self, collection: &str, key: &str, value: Option<&str>) {
+    pub(crate) fn replace(&mut self, collection: &str, key: &str, value: Option<&str>) {
         let documents = self.collection(collection);
         let old = match value {
             Some(value) => documents.insert(key.to_owned(), value.to_owned()),
@@ -42,8 +80,16 @@ impl Memory {
         self.undo.push((collection.to_owned(), key.to_owned(), old));
     }
 
-    /// Takes back the writes of the call in hand.
+    /// A call begins: what was written and asked for before it stays.
+    pub(crate) fn begin(&mut self) {
+        self.undo.clear();
+        self.settled = (self.effects.emitted.len(), self.effects.timers.len());
+    }
+
+    /// Takes back what the call in hand wrote and asked for. The requests it sent cannot be taken back.
     pub(crate) fn undo(&mut self) {
+        self.effects.emitted.truncate(self.settled.0);
+        self.effects.timers.truncate(self.settled.1);
         while let Some((collection, key, old)) = self.undo.pop() {
             let documents = self.collection(&collection);
             match old {
@@ -80,6 +126,46 @@ pub(crate) mod documents {
                 .take(limit.min(1000) as usize)
                 .map(|(key, value)| Entry { key: key.clone(), value: value.clone() })
                 .collect()
+        })
+    }
+}
+
+/// In place of the interface `emit`.
+pub(crate) mod emit {
+    use super::{NewEvent, with};
+
+    pub(crate) fn emit(stream: &str, event: &NewEvent) {
+        with(|memory| memory.effects.emitted.push((stream.to_owned(), event.clone())));
+    }
+}
+
+/// In place of the interface `schedule`.
+pub(crate) mod schedule {
+    use super::{NewEvent, Timer, with};
+
+    pub(crate) fn emit_at(key: &str, time: i64, stream: &str, event: &NewEvent) {
+        let timer = Timer::Set { key: key.to_owned(), time, stream: stream.to_owned(), event: event.clone() };
+        with(|memory| memory.effects.timers.push(timer));
+    }
+
+    pub(crate) fn cancel(key: &str) {
+        with(|memory| memory.effects.timers.push(Timer::Cancel { key: key.to_owned() }));
+    }
+}
+
+/// In place of `wasi:http`.
+pub(crate) mod http {
+    use super::with;
+    use crate::http::{Error, Request, Response};
+
+    pub(crate) fn send(request: &Request) -> Result<Response, Error> {
+        with(|memory| {
+            memory.requests.push(request.clone());
+            let (method, url) = (&request.method, &request.url);
+            match memory.answers.iter().position(|(own, place, _)| own == method && place == url) {
+                Some(index) => Ok(memory.answers.remove(index).2),
+                None => Err(Error::Refused(format!("{method} {url} is refused: the test has no answer to it"))),
+            }
         })
     }
 }
