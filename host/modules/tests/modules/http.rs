@@ -345,7 +345,8 @@ async fn a_body_that_is_too_large_is_not_read_to_its_end() {
     assert!(ask(&settings, &wanted).await.0[0]["answered"].is_object(), "exactly as large as allowed");
     settings.limits.http_body_bytes = 99_999;
     let (answers, outcome) = ask(&settings, &wanted).await;
-    assert_failed(&answers[0], &["HttpResponseBodySize(Some(99999))"]);
+    assert_failed(&answers[0], &["body size exceeds limit: 99999 bytes"]);
+    assert!(outcome.witness.logs[0].message.contains("`http_body_bytes`"));
     assert_eq!(attribute(&outcome.witness.spans[0], "error.type"), Some("\"HTTP-response-body-size\""));
 }
 

@@ -27,11 +27,8 @@ use crate::state::Deployment;
 /// How long it may take to find a name's addresses and to connect, unless the module wants it shorter.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How many bytes the head of an answer may have.
+/// How many bytes the head of an answer may have, and how many are read ahead of its body.
 const HEAD: usize = 64 << 10;
-
-/// How many fields the head of an answer may have.
-const FIELDS: usize = 100;
 
 /// An answer, and what keeps its connection going.
 pub(super) type Received = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -81,7 +78,7 @@ impl Exchange {
         let connected = deadline.min(Instant::now() + options.connect_timeout.unwrap_or(CONNECT).min(CONNECT));
         let stream = wire.connector.open(&origin, &deployment.settings.grants, connected).await?;
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(HEAD).max_headers(FIELDS);
+        builder.max_buf_size(HEAD).max_header_size(HEAD);
         let (mut sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| received(&error))?;
         // Ends with the answer that owns it, or with the module that no longer wants one.

@@ -67,7 +67,7 @@ impl Guest {
             return Err(HttpError::trap(NothingSent));
         }
         let around = self.state.telemetry.around();
-        let runtime = self.requests.hooks.prepare(around).map_err(HttpError::trap)?;
+        let runtime = self.requests.hooks.prepare(around)?;
         let _entered = runtime.enter();
         self.http().handle(request, options)
     }

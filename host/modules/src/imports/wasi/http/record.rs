@@ -48,7 +48,7 @@ pub(super) struct Record {
 struct Progress {
     status: Option<u16>,
     error: Option<&'static str>,
-    refusal: Option<String>,
+    line: Option<String>,
     end: Option<Timestamp>,
 }
 
@@ -103,6 +103,12 @@ impl Record {
     pub(super) fn failed(&self, error: &Error) {
         let now = self.clock.now();
         let mut progress = self.progress();
+        if let Error::HttpResponseBodySize(Some(most)) = error {
+            progress.line = Some(format!(
+                "the answer was cut off: its body has more than {most} bytes; a larger limit (`http_body_bytes`) in the \
+                 deployment lets it through"
+            ));
+        }
         progress.error = Some(kind(error));
         progress.end = Some(now);
     }
@@ -114,14 +120,14 @@ impl Record {
         progress.error = Some(problem.kind());
         progress.end = Some(now);
         if let Problem::Refused(refusal) = problem {
-            progress.refusal = Some(refusal.to_string());
+            progress.line = Some(refusal.to_string());
         }
     }
 
     /// Tells the call's witness.
     pub(super) fn tell(&self, telemetry: &mut Telemetry) {
-        let Progress { status, error, refusal, end } = std::mem::take(&mut *self.progress());
-        if let Some(message) = refusal {
+        let Progress { status, error, line, end } = std::mem::take(&mut *self.progress());
+        if let Some(message) = line {
             let span = self.span.as_ref().map(|span| span.span_id);
             telemetry.log(Line { level: Level::Warn, context: SCOPE.into(), message, span, attributes: Vec::new() });
         }

@@ -50,11 +50,8 @@ pub(super) enum Refusal {
         most: usize,
     },
     /// There is no event in hand whose effect it could be.
-    #[error("{origin} is refused: a request can be sent only while an event is handled, not from `describe`")]
-    NoEvent {
-        /// Scheme, host and port.
-        origin: String,
-    },
+    #[error("the request is refused: requests can be sent only while an event is handled, not from `describe`")]
+    NoEvent,
 }
 
 /// Why a request did not come to an answer.

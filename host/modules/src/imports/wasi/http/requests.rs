@@ -19,7 +19,10 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::Semaphore,
 };
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
+    p2::{HttpError, HttpResult, bindings::http::types::ErrorCode},
+};
 
 use super::{
     bodies::Allowance,
@@ -87,6 +90,7 @@ struct InHand {
     is_dry: bool,
     deadline: Instant,
     around: Option<TraceContext>,
+    has_sent: bool,
     allowance: Allowance,
     records: Vec<Arc<Record>>,
 }
@@ -108,6 +112,7 @@ impl Requests {
             is_dry: call.cause == Cause::DryRun,
             deadline: Instant::now() + Duration::from_millis(settings.limits.deadline_ms),
             around: None,
+            has_sent: false,
             allowance: Allowance::new(settings.limits.host_call_bytes),
             records: Vec::new(),
         });
@@ -121,9 +126,9 @@ impl Requests {
         }
     }
 
-    /// Until when the module may wait; nothing when there is nothing that could come.
+    /// Until when the module may wait; nothing when it has asked for nothing that could come.
     pub(crate) fn patience(&self) -> Option<Instant> {
-        self.hooks.call.as_ref().filter(|call| !call.records.is_empty()).map(|call| call.deadline)
+        self.hooks.call.as_ref().filter(|call| call.has_sent).map(|call| call.deadline)
     }
 }
 
@@ -134,19 +139,21 @@ impl Hooks {
     }
 
     /// Makes ready for a request of the module that is in a span. Gives what drives the connection.
-    pub(super) fn prepare(&mut self, around: Option<TraceContext>) -> Result<Handle, Failure> {
-        if let Some(call) = &mut self.call {
-            call.around = around;
-        }
+    pub(super) fn prepare(&mut self, around: Option<TraceContext>) -> HttpResult<Handle> {
+        let no_event = || ErrorCode::InternalError(Some(Refusal::NoEvent.to_string()));
+        let call = self.call.as_mut().ok_or_else(no_event)?;
+        call.around = around;
+        call.has_sent = true;
         RUNTIME.as_ref().map(|runtime| runtime.handle().clone()).map_err(|error| {
-            Failure::new(FailureKind::Host, format!("the thread of the HTTP connections does not start: {error}"))
+            let message = format!("the thread of the HTTP connections does not start: {error}");
+            HttpError::trap(Failure::new(FailureKind::Host, message))
         })
     }
 
     /// The exchange of a request that is allowed, with everything that is sent along.
     fn exchange(&mut self, request: &mut Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Problem> {
         let origin = origin(request)?;
-        let Some(call) = &mut self.call else { return Err(Refusal::NoEvent { origin: origin.to_string() }.into()) };
+        let Some(call) = &mut self.call else { return Err(Refusal::NoEvent.into()) };
         if call.records.len() >= MOST_OF_CALL {
             return Err(Refusal::TooMuch { origin: origin.to_string(), most: MOST_OF_CALL }.into());
         }
