@@ -4,24 +4,39 @@ use std::{collections::BTreeSet, fs};
 
 use super::artefacts;
 
+pub const ACCOUNT_V1: &str = "account-v1";
+pub const ACCOUNT_V2: &str = "account-v2";
+pub const CALLER: &str = "caller";
+pub const CLAIMS: &str = "claims";
 pub const CLOCKWORK: &str = "clockwork";
 pub const CONFIGURED: &str = "configured";
 pub const COUNTER: &str = "counter";
+pub const EMITTER: &str = "emitter";
 pub const EMPTY: &str = "empty";
 pub const FLOODING: &str = "flooding";
 pub const HUNGRY: &str = "hungry";
 pub const LOOPING: &str = "looping";
 pub const MENDED: &str = "mended";
+pub const MIRROR: &str = "mirror";
 pub const OTEL: &str = "otel";
 pub const POISON: &str = "poison";
 pub const RECURSIVE: &str = "recursive";
+pub const RENAMER: &str = "renamer";
+pub const SCHEDULER: &str = "scheduler";
 pub const SLEEPY: &str = "sleepy";
+pub const TIMEKEEPER: &str = "timekeeper";
 pub const TRAPPING: &str = "trapping";
+pub const WIDENER: &str = "widener";
 pub const WRONG_IMPORT: &str = "wrong-import";
 pub const WRONG_WORLD: &str = "wrong-world";
 
 pub const ORDERS_V1: &str = "orders-v1";
 pub const ORDERS_V2: &str = "orders-v2";
+pub const ORDER_V1: &str = "order-v1";
+pub const ORDER_V2: &str = "order-v2";
+pub const SHIPPING_V1: &str = "shipping-v1";
+pub const SHIPPING_V2: &str = "shipping-v2";
+pub const ORDER_PLACED: &str = "order-placed";
 pub const LOAN_APPLICATIONS: &str = "loan-applications";
 
 /// The compiler says when a constant above is used by no test; this says when a guest has no constant.
