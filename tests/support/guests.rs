@@ -22,6 +22,7 @@ pub const OTEL: &str = "otel";
 pub const POISON: &str = "poison";
 pub const RECURSIVE: &str = "recursive";
 pub const RENAMER: &str = "renamer";
+pub const REQUESTER: &str = "requester";
 pub const SCHEDULER: &str = "scheduler";
 pub const SLEEPY: &str = "sleepy";
 pub const TIMEKEEPER: &str = "timekeeper";
