@@ -3,23 +3,31 @@
 use std::collections::BTreeMap;
 
 use lantern_core::{
-    Happening, Journal, Position, Name,
-    journal::{Deployment, FailurePolicy, OnFailure},
+    Grants, Happening, Journal, Kind, Position,
+    journal::{AggregateDeployment, Deployment, FailurePolicy, OnFailure, SnapshotPolicy, UpcasterDeployment},
     module::Limits,
 };
 
-use super::samples::module;
+use super::samples::{module, subject};
 
 pub(super) async fn entries_are_numbered_and_in_order(journal: &dyn Journal) {
     assert_eq!(journal.entries().await, Ok(Vec::new()));
-    let (orders, bills) = (Name::new("orders").unwrap(), Name::new("bills").unwrap());
+    let said = [
+        (Kind::Projection, "orders", Happening::Paused),
+        (Kind::Handler, "bills", Happening::Removed),
+        (Kind::Aggregate, "orders", Happening::Removed),
+        (Kind::Upcaster, "orders", Happening::Removed),
+        (Kind::Projection, "orders", Happening::Resumed),
+    ];
     let mut told = Vec::new();
-    for (name, happening) in [(&orders, Happening::Paused), (&bills, Happening::Removed), (&orders, Happening::Resumed)]
-    {
-        told.push(journal.append(name, happening).await.unwrap());
+    for (kind, name, happening) in said {
+        let subject = subject(kind, name);
+        let entry = journal.append(&subject, happening.clone()).await.unwrap();
+        assert_eq!((&entry.subject, &entry.happening), (&subject, &happening));
+        told.push(entry);
     }
     let sequence: Vec<_> = told.iter().map(|entry| entry.sequence).collect();
-    assert_eq!(sequence, [1, 2, 3], "over all projections");
+    assert_eq!(sequence, [1, 2, 3, 4, 5], "over all subjects");
     assert_eq!(journal.entries().await, Ok(told));
 }
 
@@ -33,6 +41,18 @@ pub(super) async fn every_happening_is_kept(journal: &dyn Journal) {
             config: BTreeMap::from([("key".into(), "\"value\"".into())]),
             limits: Limits { deadline_ms: 1, ..Limits::default() },
             failure_policy: FailurePolicy { then: OnFailure::Stop, ..FailurePolicy::default() },
+            grants: Grants { emit: true, ..Grants::default() },
+        }),
+        Happening::AggregateDeployed(AggregateDeployment {
+            module: from,
+            config: BTreeMap::from([("key".into(), "value".into())]),
+            limits: Limits::default(),
+            snapshots: SnapshotPolicy::Manual,
+        }),
+        Happening::UpcasterDeployed(UpcasterDeployment {
+            module: from,
+            config: BTreeMap::from([("name".into(), "kind".into())]),
+            limits: Limits::default(),
         }),
         Happening::Paused,
         Happening::Resumed,
@@ -45,12 +65,13 @@ pub(super) async fn every_happening_is_kept(journal: &dyn Journal) {
         Happening::Retried { handled: 4, remaining: u64::MAX },
         Happening::Skipped { position },
         Happening::Stopped { reason: reason() },
+        Happening::ScheduleCancelled { key: reason() },
         Happening::Removed,
     ];
-    let name = Name::new("orders").unwrap();
+    let orders = subject(Kind::Handler, "orders");
     for happening in happenings.clone() {
-        let entry = journal.append(&name, happening.clone()).await.unwrap();
-        assert_eq!((&entry.projection, &entry.happening), (&name, &happening));
+        let entry = journal.append(&orders, happening.clone()).await.unwrap();
+        assert_eq!((&entry.subject, &entry.happening), (&orders, &happening));
     }
     let kept: Vec<_> = journal.entries().await.unwrap().into_iter().map(|entry| entry.happening).collect();
     assert_eq!(kept, happenings);

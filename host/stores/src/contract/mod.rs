@@ -1,4 +1,4 @@
-//! What every log, read-model store and journal has to keep, as tests that run against any of them.
+//! What every log, read-model store, journal and store of snapshots has to keep, as tests that run against any of them.
 //!
 //! ```text
 //! #[tokio::test(flavor = "multi_thread")]
@@ -20,11 +20,13 @@ mod parked;
 mod queries;
 mod reads;
 pub(crate) mod samples;
+mod schedules;
+mod snapshots;
 mod streams;
 
 use std::sync::Arc;
 
-use lantern_core::{Journal, Log, ReadModels};
+use lantern_core::{Journal, Log, ReadModels, Snapshots};
 
 /// Checks a log. It needs a runtime with several threads.
 ///
@@ -83,6 +85,13 @@ pub async fn read_models<T: ReadModels + 'static>(make: impl AsyncFn() -> T) {
     parked::records_are_listed_in_order(&*make().await).await;
     parked::streams_are_held_back_until_released_or_skipped(&*make().await).await;
     parked::a_fenced_batch_leaves_the_dead_letters(&*make().await).await;
+    schedules::every_part_of_a_schedule_is_kept(&*make().await).await;
+    schedules::schedules_are_listed_by_due_time_and_key(&*make().await).await;
+    schedules::changes_are_carried_out_in_order(&*make().await).await;
+    schedules::a_fenced_batch_leaves_the_schedules(&*make().await).await;
+    schedules::fired_removes_the_schedules_of_these_events(&*make().await).await;
+    schedules::fired_is_fenced_by_the_epoch(&*make().await).await;
+    schedules::the_digest_is_of_the_documents_alone(&*make().await).await;
 }
 
 /// Checks a journal.
@@ -94,4 +103,17 @@ pub async fn journal<T: Journal + 'static>(make: impl AsyncFn() -> T) {
     let make = async || Arc::new(make().await);
     journals::entries_are_numbered_and_in_order(&*make().await).await;
     journals::every_happening_is_kept(&*make().await).await;
+}
+
+/// Checks a store of snapshots.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub async fn snapshots<T: Snapshots + 'static>(make: impl AsyncFn() -> T) {
+    let make = async || Arc::new(make().await);
+    snapshots::every_part_of_a_snapshot_is_kept(&*make().await).await;
+    snapshots::the_later_version_stays(&*make().await).await;
+    snapshots::a_deleted_snapshot_is_gone(&*make().await).await;
+    snapshots::a_category_is_deleted_as_a_whole(&*make().await).await;
 }

@@ -1,10 +1,11 @@
 //! Events, appends and batches to try a store with.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use lantern_core::{
-    Append, Appended, Batch, Digest, Documents, Event, EventId, EventType, Expected, Filter, Generation, Log, Metadata,
-    NewEvent, Payload, Position, StreamName, Timestamp, Version, log::AppendError,
+    Append, Appended, Batch, Digest, Documents, Event, EventId, EventType, Expected, Filter, Generation, Kind, Log,
+    Metadata, NewEvent, Payload, Position, Scheduled, Snapshot, StreamName, Subject, Timestamp, TraceContext, Version,
+    log::AppendError,
 };
 
 pub(crate) fn stream(name: &str) -> StreamName {
@@ -88,8 +89,47 @@ pub(crate) fn assert_dense(events: &[Event]) {
     }
 }
 
-pub(crate) fn generation(projection: &str, number: u32) -> Generation {
-    Generation { projection: projection.parse().unwrap(), number }
+pub(crate) fn generation(processor: &str, number: u32) -> Generation {
+    Generation { processor: processor.parse().unwrap(), number }
+}
+
+pub(crate) fn subject(kind: Kind, name: &str) -> Subject {
+    Subject { kind, name: name.parse().unwrap() }
+}
+
+/// A schedule of an event that carries all an event can.
+pub(crate) fn scheduled(key: &str, due: i64, event: u128) -> Scheduled {
+    let trace =
+        TraceContext { trace_id: u128::MAX - 1, span_id: u64::MAX, flags: 1, state: Some("vendor=\u{e9}".into()) };
+    let metadata = Metadata {
+        source: Some("/handlers/reminders".into()),
+        correlation_id: Some("corr".into()),
+        causation_id: Some("cause".into()),
+        tenant: Some("acme".into()),
+        actor: Some("jane".into()),
+        trace: Some(trace),
+        extra: Some(Arc::new(BTreeMap::from([("key".into(), "\"value\"\0".into())]))),
+    };
+    let event = NewEvent {
+        id: EventId::from_u128(event),
+        event_type: EventType::new("Overdue").unwrap(),
+        schema_version: u32::MAX,
+        time: Timestamp(i64::MIN),
+        data: json("{\"text\":\"\u{e9}\"}"),
+        metadata,
+    };
+    Scheduled { key: key.into(), due: Timestamp(due), stream: stream("Order-a-b"), event }
+}
+
+pub(crate) fn snapshot(name: &str, version: u64) -> Snapshot {
+    Snapshot {
+        stream: stream(name),
+        version: Version(version),
+        state: format!("state at {version}\0\u{e9}").into(),
+        state_version: u32::MAX,
+        module: module("first"),
+        taken_at: Timestamp(1_700_000_000_123_456_789),
+    }
 }
 
 pub(crate) fn module(name: &str) -> Digest {
@@ -104,6 +144,7 @@ pub(crate) fn batch(from: u64, until: u64) -> Batch {
         last_event: (until > from).then(|| EventId::from_u128(until.into())),
         module: module("first"),
         documents: Arc::default(),
+        schedules: Vec::new(),
         parked: Vec::new(),
         released: Vec::new(),
         handled: until - from,

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use lantern_core::{Clock, Entry, Happening, Name, SystemClock, journal::JournalError};
+use lantern_core::{Clock, Entry, Happening, Subject, SystemClock, journal::JournalError};
 
 /// A journal in memory. Its entries carry the machine's time.
 #[derive(Default)]
@@ -26,10 +26,10 @@ impl Journal {
 
 #[async_trait]
 impl lantern_core::Journal for Journal {
-    async fn append(&self, projection: &Name, happening: Happening) -> Result<Entry, JournalError> {
+    async fn append(&self, subject: &Subject, happening: Happening) -> Result<Entry, JournalError> {
         let mut entries = self.list();
         let sequence = entries.len() as u64 + 1;
-        let entry = Entry { sequence, at: SystemClock.now(), projection: projection.clone(), happening };
+        let entry = Entry { sequence, at: SystemClock.now(), subject: subject.clone(), happening };
         entries.push(entry.clone());
         Ok(entry)
     }

@@ -3,6 +3,8 @@
 mod journal;
 mod log;
 mod read_model;
+mod schedules;
+mod snapshots;
 
 #[cfg(test)]
 mod tests;
@@ -10,3 +12,4 @@ mod tests;
 pub use journal::Journal;
 pub use log::Log;
 pub use read_model::ReadModels;
+pub use snapshots::Snapshots;

@@ -8,12 +8,15 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, Generation, Lease, Parked, Position, StreamName, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Parked, Position, Scheduled, StreamName, Value,
+    View,
     digest::ReadModelDigest,
     documents::Scan,
     parked::Standing,
     read_model::{CommitError, ReadModelError},
 };
+
+use super::schedules::Schedules;
 
 /// All read models of a host, in memory.
 #[derive(Default)]
@@ -31,6 +34,7 @@ struct ReadModel {
 struct State {
     checkpoint: Checkpoint,
     collections: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
+    schedules: Schedules,
     parked: BTreeMap<Position, Parked>,
 }
 
@@ -50,7 +54,12 @@ impl ReadModels {
 impl ReadModel {
     fn new(generation: Generation, start: Position, module: Digest) -> Self {
         let checkpoint = Checkpoint { position: start, event_id: None, epoch: 0, module, handled: 0 };
-        let state = State { checkpoint, collections: BTreeMap::new(), parked: BTreeMap::new() };
+        let state = State {
+            checkpoint,
+            collections: BTreeMap::new(),
+            schedules: Schedules::default(),
+            parked: BTreeMap::new(),
+        };
         Self { generation, state: Mutex::new(Some(state)) }
     }
 
@@ -73,6 +82,9 @@ impl State {
                 Some(value) => documents.insert(key.clone(), value.clone()),
                 None => documents.remove(key),
             };
+        }
+        for change in &batch.schedules {
+            self.schedules.change(change);
         }
         for position in &batch.released {
             self.parked.remove(position);
@@ -178,6 +190,21 @@ impl lantern_core::ReadModel for Handle {
 
     async fn parked_at(&self, position: Position) -> Result<Option<Parked>, ReadModelError> {
         self.0.ask(|state| state.parked.get(&position).cloned())
+    }
+
+    async fn scheduled(&self) -> Result<Vec<Scheduled>, ReadModelError> {
+        self.0.ask(|state| state.schedules.all())
+    }
+
+    async fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError> {
+        let fenced = |expected| Err(CommitError::Fenced { expected, epoch: lease.epoch });
+        let mut state = self.0.state();
+        let Some(state) = state.as_mut() else { return fenced(Position::START) };
+        if state.checkpoint.epoch != lease.epoch {
+            return fenced(state.checkpoint.position);
+        }
+        state.schedules.fired(events);
+        Ok(())
     }
 
     async fn held_streams(&self) -> Result<Vec<(StreamName, u64)>, ReadModelError> {

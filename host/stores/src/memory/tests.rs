@@ -20,6 +20,11 @@ async fn the_journal_keeps_the_contract() {
     contract::journal(async || memory::Journal::new()).await;
 }
 
+#[tokio::test]
+async fn the_snapshots_keep_the_contract() {
+    contract::snapshots(async || memory::Snapshots::new()).await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 

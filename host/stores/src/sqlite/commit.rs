@@ -1,16 +1,17 @@
-//! The transaction of a batch: fence, documents, dead letters and checkpoint, together or not at all.
+//! The transaction of a batch: fence, documents, schedules, dead letters and checkpoint, together or not at all.
 //!
 //! An ordinary commit is not forced to the disk (`synchronous = normal`): a power loss takes the file back to an earlier
 //! commit, checkpoint and documents together, and the projection handles the events since then once more. So nothing
-//! is lost or doubled, and a commit costs no flush. What an operator was told must stay true, though: a commit that
-//! changes the module or carries a decision about parked events is on disk when it returns, and so is all before it.
+//! is lost or doubled, and a commit costs no flush: the effects that went out already have the same ids again. What an
+//! operator was told must stay true, though: a commit that changes the module or carries a decision about parked events
+//! or schedules is on disk when it returns, and so is all before it.
 
 use std::{collections::HashMap, sync::Arc};
 
 use lantern_core::{Batch, Checkpoint, Digest, Documents, EventId, Lease, Position, Value, parked::Standing};
 use rusqlite::{CachedStatement, Connection, Row, Transaction, TransactionBehavior, types::Type};
 
-use super::parked;
+use super::{parked, schedules};
 
 /// The writing connection of a generation.
 pub(super) struct Writer {
@@ -44,13 +45,28 @@ impl Writer {
     pub(super) fn commit(&mut self, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
         let decided = batch.module != self.module
             || !batch.released.is_empty()
-            || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped);
+            || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped)
+            || (batch.until == batch.from && !batch.schedules.is_empty());
         self.force(decided)?;
         let committed = self.write(lease, batch)?;
         if committed {
             self.module = batch.module;
         }
         Ok(committed)
+    }
+
+    /// Removes the schedules of events that were emitted. The error is the checkpoint of another owner. It need not be on
+    /// disk: events that are emitted again have the ids they had.
+    pub(super) fn fired(&mut self, lease: Lease, events: &[EventId]) -> rusqlite::Result<Result<(), Checkpoint>> {
+        self.force(false)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let checkpoint = checkpoint(&transaction)?;
+        if checkpoint.epoch != lease.epoch {
+            return Ok(Err(checkpoint));
+        }
+        schedules::fired(&transaction, events)?;
+        transaction.commit()?;
+        Ok(Ok(()))
     }
 
     /// Sets whether commits are forced to the disk.
@@ -69,6 +85,9 @@ impl Writer {
             return Ok(false);
         }
         let new = write_documents(&transaction, &self.collections, &batch.documents)?;
+        for change in &batch.schedules {
+            schedules::change(&transaction, change)?;
+        }
         for position in &batch.released {
             parked::release(&transaction, *position)?;
         }
@@ -189,7 +208,7 @@ fn number_of(
 
 #[cfg(test)]
 mod tests {
-    use lantern_core::{EventType, Parked, StreamName, Timestamp};
+    use lantern_core::{EventType, Parked, ScheduleChange, StreamName, Timestamp};
 
     use super::*;
     use crate::{
@@ -236,6 +255,9 @@ mod tests {
             (after(4), false),
             (Batch { released: vec![Position(1)], ..after(5) }, true),
             (after(6), false),
+            (Batch { schedules: vec![ScheduleChange::Cancel("k".into())], ..after(7) }, false),
+            (Batch { schedules: vec![ScheduleChange::Cancel("k".into())], until: Position(8), ..after(8) }, true),
+            (after(8), false),
         ];
         for (index, (batch, forced)) in cases.into_iter().enumerate() {
             assert!(writer.commit(lease, &batch).unwrap(), "case {index}");

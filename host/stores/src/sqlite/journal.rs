@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lantern_core::{Clock, Entry, Happening, Name, Timestamp, journal::JournalError};
+use lantern_core::{Clock, Entry, Happening, Subject, Timestamp, journal::JournalError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::task;
 
@@ -59,9 +59,9 @@ impl Journal {
 
 #[async_trait]
 impl lantern_core::Journal for Journal {
-    async fn append(&self, projection: &Name, happening: Happening) -> Result<Entry, JournalError> {
-        let (at, projection) = (self.clock.now(), projection.clone());
-        self.with(move |connection| append(connection, at, projection, happening)).await
+    async fn append(&self, subject: &Subject, happening: Happening) -> Result<Entry, JournalError> {
+        let (at, subject) = (self.clock.now(), subject.clone());
+        self.with(move |connection| append(connection, at, subject, happening)).await
     }
 
     async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
@@ -69,18 +69,13 @@ impl lantern_core::Journal for Journal {
     }
 }
 
-fn append(
-    connection: &mut Connection,
-    at: Timestamp,
-    projection: Name,
-    happening: Happening,
-) -> Result<Entry, String> {
+fn append(connection: &mut Connection, at: Timestamp, subject: Subject, happening: Happening) -> Result<Entry, String> {
     let failed = |error: rusqlite::Error| error.to_string();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let last: Option<i64> =
         transaction.query_row("select max(sequence) from entry", (), |row| row.get(0)).map_err(failed)?;
     let sequence = last.unwrap_or(0) + 1;
-    let entry = Entry { sequence: sequence.cast_unsigned(), at, projection, happening };
+    let entry = Entry { sequence: sequence.cast_unsigned(), at, subject, happening };
     let text = serde_json::to_string(&entry).map_err(|error| error.to_string())?;
     transaction.execute("insert into entry (sequence, entry) values (?1, ?2)", (sequence, text)).map_err(failed)?;
     transaction.commit().map_err(failed)?;

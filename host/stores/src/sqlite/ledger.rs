@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use lantern_core::{Append, Appended, NewEvent, Payload, Position, StreamName, Version, log::AppendError};
 use quick_cache::unsync::Cache;
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Row, params,
-    types::{ToSqlOutput, ValueRef},
-};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, types::ValueRef};
 
-use super::{ids::Ids, names, reads};
+use super::{
+    ids::Ids,
+    names, reads,
+    row::{self, Words},
+};
 use crate::decide::{Decision, Known, Ledger};
 
 /// How many streams' versions are kept.
@@ -19,8 +20,10 @@ const STREAMS: usize = 65_536;
 /// How many names' numbers are kept.
 const NAMES: usize = 4096;
 
-const INSERT: &str = "insert into event (position, id, stream, version, category, type, tenant, schema_version, time,
-    content_type, source, trace_id, span_id, trace_flags, trace_state, correlation_id, causation_id, actor, extra, data)
+/// From the fourth column on in the order of [`row::bind`].
+const INSERT: &str = "insert into event (position, version, category, id, stream, type, schema_version, time,
+    content_type, data, source, tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags,
+    trace_state, extra)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 
 const KNOWN: &str = "select version, stream, type, schema_version, content_type, data from event where position = ?1";
@@ -103,41 +106,12 @@ impl<'a> Writing<'a> {
     }
 
     fn insert(&mut self, event: &NewEvent, place: Appended, stream: i64, category: i64) -> rusqlite::Result<()> {
-        let metadata = &event.metadata;
-        let trace = metadata.trace.as_ref();
-        let event_type = self.name(event.event_type.as_str())?;
-        let tenant = self.optional_name(metadata.tenant.as_deref())?;
-        let source = self.optional_name(metadata.source.as_deref())?;
-        let (content_type, data) = match &event.data {
-            Payload::Json(text) => (None, ValueRef::Text(text.as_bytes())),
-            Payload::Bytes { content_type, data } => (Some(self.name(content_type)?), ValueRef::Blob(data)),
-        };
-        let extra = match metadata.extra.as_deref().map(serde_json::to_string).transpose() {
-            Ok(extra) => extra,
-            Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
-        };
-        self.insert.execute(params![
-            place.position.0.cast_signed(),
-            event.id.as_bytes().as_slice(),
-            stream,
-            place.version.0.cast_signed(),
-            category,
-            event_type,
-            tenant,
-            event.schema_version,
-            event.time.0,
-            content_type,
-            source,
-            trace.map(|trace| trace.trace_id.to_be_bytes()),
-            trace.map(|trace| trace.span_id.cast_signed()),
-            trace.map(|trace| trace.flags),
-            trace.and_then(|trace| trace.state.as_deref()),
-            metadata.correlation_id.as_deref(),
-            metadata.causation_id.as_deref(),
-            metadata.actor.as_deref(),
-            extra,
-            ToSqlOutput::Borrowed(data),
-        ])?;
+        let words = Words::of(stream, event, |text| self.name(text))?;
+        self.insert.raw_bind_parameter(1, place.position.0.cast_signed())?;
+        self.insert.raw_bind_parameter(2, place.version.0.cast_signed())?;
+        self.insert.raw_bind_parameter(3, category)?;
+        row::bind(&mut self.insert, 4, event, &words)?;
+        self.insert.raw_execute()?;
         Ok(())
     }
 
@@ -150,10 +124,6 @@ impl<'a> Writing<'a> {
         let number = self.connection.last_insert_rowid();
         self.memory.names.insert(text.into(), number);
         Ok(number)
-    }
-
-    fn optional_name(&mut self, text: Option<&str>) -> rusqlite::Result<Option<i64>> {
-        text.map(|text| self.name(text)).transpose()
     }
 
     /// The number of a name, if it has one.

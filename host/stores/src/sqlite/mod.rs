@@ -1,4 +1,5 @@
-//! The backend in SQLite files, the default: one file for the log, one for each generation, one for the journal.
+//! The backend in SQLite files, the default: one file for the log, one for each generation, one for the journal, one for
+//! the snapshots.
 //!
 //! ```text
 //!  log:         log ─▶ sequencer ─▶ ledger         one writer, many appends a transaction
@@ -28,8 +29,10 @@ mod read_model;
 mod readers;
 mod reads;
 mod row;
+mod schedules;
 mod schema;
 mod sequencer;
+mod snapshots;
 mod storage;
 mod view;
 
@@ -40,3 +43,4 @@ pub use connection::OpenError;
 pub use journal::Journal;
 pub use log::Log;
 pub use read_model::ReadModels;
+pub use snapshots::Snapshots;

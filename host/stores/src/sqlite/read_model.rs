@@ -1,4 +1,4 @@
-//! Read models in SQLite files: one file a generation, in a folder of its projection.
+//! Read models in SQLite files: one file a generation, in a folder of its processor.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, Generation, Lease, Parked, Position, ReadModel, StreamName, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Parked, Position, ReadModel, Scheduled,
+    StreamName, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
 };
@@ -20,7 +21,7 @@ use super::{
     connection::{OpenError, create_folder},
     documents,
     idle::Idle,
-    parked,
+    parked, schedules,
     storage::{self, Storage},
 };
 
@@ -28,7 +29,7 @@ use super::{
 const WRITERS: usize = 16;
 const READERS: usize = 16;
 
-/// The read models of a host, in SQLite files: `<folder>/<projection>/<generation>.db`.
+/// The read models of a host, in SQLite files: `<folder>/<processor>/<generation>.db`.
 pub struct ReadModels {
     shared: Arc<Shared>,
     _idle: Idle,
@@ -195,6 +196,16 @@ impl ReadModel for Handle {
 
     async fn parked_at(&self, position: Position) -> Result<Option<Parked>, ReadModelError> {
         self.storage.ask(move |connection| parked::at(connection, position)).await
+    }
+
+    async fn scheduled(&self) -> Result<Vec<Scheduled>, ReadModelError> {
+        self.storage.ask(schedules::all).await
+    }
+
+    async fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError> {
+        let (storage, events) = (self.storage.clone(), events.to_vec());
+        let removed = blocking(self.writers.clone(), move || storage.fired(lease, &events)).await;
+        removed.unwrap_or_else(|error| Err(CommitError::Unavailable(error)))
     }
 
     async fn held_streams(&self) -> Result<Vec<(StreamName, u64)>, ReadModelError> {

@@ -1,44 +1,168 @@
-//! Turns a row of the log's table `event` into an event.
+//! Turns events into rows and rows into events, for every table that holds events.
+//!
+//! Text that repeats stands in a row as its number in the log, and as it is in a table that does not keep its rows
+//! for long.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use lantern_core::{Event, EventId, Metadata, Payload, Position, Timestamp, TraceContext, Version};
-use rusqlite::{Connection, Row, types::ValueRef};
+use lantern_core::{
+    Event, EventId, EventType, Metadata, NewEvent, Payload, Position, StreamName, Timestamp, TraceContext, Version,
+};
+use rusqlite::{
+    Connection, Row, Statement, ToSql,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::{damage::Damage, names::Names};
 
-/// The columns of a row, in the order [`decode`] takes them.
-pub(super) const COLUMNS: &str = "position, id, stream, version, type, schema_version, time, content_type, data, \
+/// The columns of a row of the log, in the order [`decode`] takes them.
+pub(super) const COLUMNS: &str = "position, version, id, stream, type, schema_version, time, content_type, data, \
     source, tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra";
 
-/// The position of a row.
+/// What repeats in rows: as texts, or as the numbers of texts that are kept once.
+pub(super) struct Words<W> {
+    stream: W,
+    event_type: W,
+    content_type: Option<W>,
+    source: Option<W>,
+    tenant: Option<W>,
+}
+
+impl<W> Words<W> {
+    /// The words of an event, each made of its text by `word`.
+    pub(super) fn of<'e>(
+        stream: W,
+        event: &'e NewEvent,
+        mut word: impl FnMut(&'e str) -> rusqlite::Result<W>,
+    ) -> rusqlite::Result<Self> {
+        let event_type = word(event.event_type.as_str())?;
+        let tenant = event.metadata.tenant.as_deref().map(&mut word).transpose()?;
+        let source = event.metadata.source.as_deref().map(&mut word).transpose()?;
+        let content_type = match &event.data {
+            Payload::Json(_) => None,
+            Payload::Bytes { content_type, .. } => Some(word(content_type)?),
+        };
+        Ok(Self { stream, event_type, content_type, source, tenant })
+    }
+}
+
+/// Binds the columns of an event, `id` to `extra` in the order of [`COLUMNS`], to the parameters from `first` on.
+pub(super) fn bind(
+    statement: &mut Statement<'_>,
+    first: usize,
+    event: &NewEvent,
+    words: &Words<impl ToSql>,
+) -> rusqlite::Result<()> {
+    let metadata = &event.metadata;
+    let trace = metadata.trace.as_ref();
+    let data = match &event.data {
+        Payload::Json(text) => ValueRef::Text(text.as_bytes()),
+        Payload::Bytes { data, .. } => ValueRef::Blob(data),
+    };
+    let extra = metadata.extra.as_deref().map(serde_json::to_string).transpose();
+    let extra = extra.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let columns: [&dyn ToSql; 17] = [
+        &event.id.as_bytes().as_slice(),
+        &words.stream,
+        &words.event_type,
+        &event.schema_version,
+        &event.time.0,
+        &words.content_type,
+        &ToSqlOutput::Borrowed(data),
+        &words.source,
+        &words.tenant,
+        &metadata.correlation_id.as_deref(),
+        &metadata.causation_id.as_deref(),
+        &metadata.actor.as_deref(),
+        &trace.map(|trace| trace.trace_id.to_be_bytes()),
+        &trace.map(|trace| trace.span_id.cast_signed()),
+        &trace.map(|trace| trace.flags),
+        &trace.and_then(|trace| trace.state.as_deref()),
+        &extra,
+    ];
+    for (parameter, column) in (first..).zip(columns) {
+        statement.raw_bind_parameter(parameter, column)?;
+    }
+    Ok(())
+}
+
+/// What the words of a row stand for.
+trait Lexicon {
+    fn stream(&mut self, word: ValueRef<'_>) -> Result<StreamName, Damage>;
+    fn event_type(&mut self, word: ValueRef<'_>) -> Result<EventType, Damage>;
+    fn text(&mut self, word: ValueRef<'_>) -> Result<Arc<str>, Damage>;
+}
+
+/// Words that are numbers of the log's tables `name` and `stream`.
+struct Numbered<'a> {
+    connection: &'a Connection,
+    names: &'a mut Names,
+}
+
+impl Lexicon for Numbered<'_> {
+    fn stream(&mut self, word: ValueRef<'_>) -> Result<StreamName, Damage> {
+        self.names.stream(self.connection, number_of(word, "stream")?)
+    }
+
+    fn event_type(&mut self, word: ValueRef<'_>) -> Result<EventType, Damage> {
+        self.names.event_type(self.connection, number_of(word, "type")?)
+    }
+
+    fn text(&mut self, word: ValueRef<'_>) -> Result<Arc<str>, Damage> {
+        self.names.text(self.connection, number_of(word, "name")?)
+    }
+}
+
+fn number_of(word: ValueRef<'_>, name: &str) -> Result<i64, Damage> {
+    match word {
+        ValueRef::Integer(number) => Ok(number),
+        _ => Err(Damage::column(name)),
+    }
+}
+
+/// Words that are texts.
+struct Spelled;
+
+impl Lexicon for Spelled {
+    fn stream(&mut self, word: ValueRef<'_>) -> Result<StreamName, Damage> {
+        StreamName::new(text_of(word, "stream")?).map_err(|error| Damage::Row(error.to_string()))
+    }
+
+    fn event_type(&mut self, word: ValueRef<'_>) -> Result<EventType, Damage> {
+        EventType::new(text_of(word, "type")?).map_err(|error| Damage::Row(error.to_string()))
+    }
+
+    fn text(&mut self, word: ValueRef<'_>) -> Result<Arc<str>, Damage> {
+        text_of(word, "name").map(Arc::from)
+    }
+}
+
+fn text_of<'a>(word: ValueRef<'a>, name: &str) -> Result<&'a str, Damage> {
+    match word {
+        ValueRef::Text(text) => str::from_utf8(text).map_err(|_| Damage::column(name)),
+        _ => Err(Damage::column(name)),
+    }
+}
+
+/// The position of a row of the log.
 pub(super) fn position(row: &Row<'_>) -> Result<Position, Damage> {
     Columns { row, next: 0 }.number("position").map(Position)
 }
 
-/// Decodes a row of [`COLUMNS`].
+/// Decodes a row of the log, of [`COLUMNS`].
 pub(super) fn decode(row: &Row<'_>, connection: &Connection, names: &mut Names) -> Result<Event, Damage> {
     let mut columns = Columns { row, next: 0 };
-    Ok(Event {
-        position: Position(columns.number("position")?),
-        id: columns.id()?,
-        stream: names.stream(connection, columns.integer("stream")?)?,
-        version: Version(columns.number("version")?),
-        event_type: names.event_type(connection, columns.integer("type")?)?,
-        schema_version: columns.number("schema version")?,
-        time: Timestamp(columns.integer("time")?),
-        data: columns.payload(connection, names)?,
-        metadata: Metadata {
-            source: columns.name(connection, names)?,
-            tenant: columns.name(connection, names)?,
-            correlation_id: columns.text("correlation id")?,
-            causation_id: columns.text("causation id")?,
-            actor: columns.text("actor")?,
-            trace: columns.trace()?,
-            extra: columns.extra()?,
-        },
-    })
+    let position = Position(columns.number("position")?);
+    let version = Version(columns.number("version")?);
+    let (stream, event) = columns.event(&mut Numbered { connection, names })?;
+    let NewEvent { id, event_type, schema_version, time, data, metadata } = event;
+    Ok(Event { id, event_type, schema_version, stream, version, position, time, data, metadata })
+}
+
+/// Decodes an event that is spelled out in a row from the column `first` on, and its stream.
+pub(super) fn decode_spelled(row: &Row<'_>, first: usize) -> Result<(StreamName, NewEvent), Damage> {
+    Columns { row, next: first }.event(&mut Spelled)
 }
 
 /// Takes the columns of a row one after the other.
@@ -84,16 +208,38 @@ impl<'a> Columns<'a> {
         Ok(self.str(name)?.map(Arc::from))
     }
 
-    fn name(&mut self, connection: &Connection, names: &mut Names) -> Result<Option<Arc<str>>, Damage> {
+    /// Takes the columns of an event, and of its stream.
+    fn event(&mut self, lexicon: &mut impl Lexicon) -> Result<(StreamName, NewEvent), Damage> {
+        let id = self.id()?;
+        let stream = lexicon.stream(self.take()?)?;
+        let event = NewEvent {
+            id,
+            event_type: lexicon.event_type(self.take()?)?,
+            schema_version: self.number("schema version")?,
+            time: Timestamp(self.integer("time")?),
+            data: self.payload(lexicon)?,
+            metadata: Metadata {
+                source: self.word(lexicon)?,
+                tenant: self.word(lexicon)?,
+                correlation_id: self.text("correlation id")?,
+                causation_id: self.text("causation id")?,
+                actor: self.text("actor")?,
+                trace: self.trace()?,
+                extra: self.extra()?,
+            },
+        };
+        Ok((stream, event))
+    }
+
+    fn word(&mut self, lexicon: &mut impl Lexicon) -> Result<Option<Arc<str>>, Damage> {
         match self.take()? {
             ValueRef::Null => Ok(None),
-            ValueRef::Integer(number) => Ok(Some(names.text(connection, number)?)),
-            _ => Err(Damage::column("name")),
+            word => lexicon.text(word).map(Some),
         }
     }
 
-    fn payload(&mut self, connection: &Connection, names: &mut Names) -> Result<Payload, Damage> {
-        let content_type = self.name(connection, names)?;
+    fn payload(&mut self, lexicon: &mut impl Lexicon) -> Result<Payload, Damage> {
+        let content_type = self.word(lexicon)?;
         match (content_type, self.take()?) {
             (None, ValueRef::Text(text)) => {
                 str::from_utf8(text).map(|text| Payload::Json(text.into())).map_err(|_| Damage::column("data"))

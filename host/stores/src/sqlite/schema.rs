@@ -1,4 +1,4 @@
-//! The tables of the three kinds of files: the log, a generation's read model, the journal.
+//! The tables of the four kinds of files: the log, a generation's read model, the journal, the snapshots.
 //!
 //! Text that repeats is kept once and referred to by a small number, which keeps rows and indexes small: half of what
 //! an append costs is the pages it dirties.
@@ -57,7 +57,8 @@ pub(super) const LOG: Kind = Kind {
 };
 
 /// A generation's read model. Text is compared by its bytes (`binary`, the default), which is the order of a scan. A
-/// parked event is JSON beside the columns it is looked for by.
+/// parked event is JSON beside the columns it is looked for by. A schedule has the columns of an event in the log, its
+/// words spelled out: it is soon gone, and the texts with it.
 pub(super) const READ_MODEL: Kind = Kind {
     name: "read model",
     application_id: 0x4C_4E_54_52,
@@ -85,6 +86,29 @@ pub(super) const READ_MODEL: Kind = Kind {
             record text not null
         ) strict;
         create index parked_stream on parked (stream) where standing <> 'skipped';
+        create table schedule (
+            key text primary key,
+            due integer not null,
+            id blob not null,
+            stream text not null,
+            type text not null,
+            schema_version integer not null,
+            time integer not null,
+            content_type text,
+            source text,
+            tenant text,
+            correlation_id text,
+            causation_id text,
+            actor text,
+            trace_id blob,
+            span_id integer,
+            trace_flags integer,
+            trace_state text,
+            extra text,
+            data any not null
+        ) strict;
+        create index schedule_due on schedule (due, key);
+        create index schedule_event on schedule (id);
     ",
 };
 
@@ -94,4 +118,23 @@ pub(super) const JOURNAL: Kind = Kind {
     application_id: 0x4C_4E_54_4A,
     version: 1,
     tables: "create table entry (sequence integer primary key, entry text not null) strict;",
+};
+
+/// The snapshots of aggregates, one a stream.
+pub(super) const SNAPSHOTS: Kind = Kind {
+    name: "file of snapshots",
+    application_id: 0x4C_4E_54_53,
+    version: 1,
+    tables: "
+        create table snapshot (
+            stream text primary key,
+            category text not null,
+            version integer not null,
+            state_version integer not null,
+            module blob not null,
+            taken_at integer not null,
+            state blob not null
+        ) strict;
+        create index snapshot_category on snapshot (category);
+    ",
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, Generation, Lease, Position, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Position, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
 };
@@ -98,6 +98,17 @@ impl Storage {
                 Ok(())
             }
             Ok(false) | Err(Unwritten::Removed) => Err(fenced),
+            Err(Unwritten::Failed(error)) => Err(CommitError::Unavailable(format!("{}: {error}", self.path.display()))),
+        }
+    }
+
+    /// Removes the schedules of events that were emitted.
+    pub(super) fn fired(&self, lease: Lease, events: &[EventId]) -> Result<(), CommitError> {
+        let fenced = |expected| CommitError::Fenced { expected, epoch: lease.epoch };
+        match self.write(|writer| writer.fired(lease, events)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(checkpoint)) => Err(fenced(checkpoint.position)),
+            Err(Unwritten::Removed) => Err(fenced(Position::START)),
             Err(Unwritten::Failed(error)) => Err(CommitError::Unavailable(format!("{}: {error}", self.path.display()))),
         }
     }
@@ -191,7 +202,7 @@ fn settled(connection: Connection) -> rusqlite::Result<Writer> {
 
 /// The file of a generation.
 fn path(folder: &Path, generation: &Generation) -> PathBuf {
-    folder.join(generation.projection.as_str()).join(format!("{}.db", generation.number))
+    folder.join(generation.processor.as_str()).join(format!("{}.db", generation.number))
 }
 
 /// Removes the files of a generation.
@@ -210,7 +221,7 @@ fn remove_files(path: &Path) -> io::Result<()> {
             _ => {}
         }
     }
-    // Other generations of the projection may be in it still.
+    // Other generations of the processor may be in it still.
     if let Some(folder) = path.parent() {
         let _ = fs::remove_dir(folder);
     }

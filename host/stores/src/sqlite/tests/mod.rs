@@ -4,6 +4,7 @@ mod damage;
 mod log;
 mod open;
 mod read_model;
+mod snapshots;
 
 use std::{
     path::PathBuf,
@@ -60,6 +61,12 @@ async fn the_read_models_keep_the_contract() {
 async fn the_journal_keeps_the_contract() {
     let folder = Folder::new();
     contract::journal(async || sqlite::Journal::open(folder.path(), Arc::new(SystemClock)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_snapshots_keep_the_contract() {
+    let folder = Folder::new();
+    contract::snapshots(async || sqlite::Snapshots::open(folder.path()).unwrap()).await;
 }
 
 proptest! {

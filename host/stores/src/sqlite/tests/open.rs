@@ -2,14 +2,12 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use lantern_core::{
-    Happening, Journal as _, Position, Name, ReadModels as _, SystemClock, read_model::ReadModelError,
-};
+use lantern_core::{Happening, Journal as _, Kind, Position, ReadModels as _, SystemClock, read_model::ReadModelError};
 use rusqlite::Connection;
 
 use super::Folder;
 use crate::{
-    contract::samples::{generation, module},
+    contract::samples::{generation, module, subject},
     sqlite::{self, OpenError},
 };
 
@@ -100,7 +98,7 @@ async fn a_damaged_generation_says_which_file() {
 async fn the_journal_outlives_its_host_and_names_what_is_damaged() {
     let folder = Folder::new();
     let path = folder.path();
-    let orders = Name::new("orders").unwrap();
+    let orders = subject(Kind::Projection, "orders");
     let first = open_journal(&path).unwrap().append(&orders, Happening::Paused).await.unwrap();
     let journal = open_journal(&path).unwrap();
     let second = journal.append(&orders, Happening::Resumed).await.unwrap();

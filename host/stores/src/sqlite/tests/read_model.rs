@@ -2,13 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use lantern_core::{Batch, Checkpoint, Position, ReadModels as _, read_model::CommitError};
+use lantern_core::{Batch, Checkpoint, EventId, Position, ReadModels as _, ScheduleChange, read_model::CommitError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::Folder;
 use crate::{
-    contract::samples::{batch, generation, module, writing},
+    contract::samples::{batch, generation, module, scheduled, writing},
     sqlite::{self, storage::Storage},
 };
 
@@ -33,6 +33,29 @@ async fn a_generation_is_the_same_after_it_was_closed() {
     let (_, taken) = model.take().await.unwrap();
     assert_eq!(taken, Checkpoint { epoch: 2, ..model.checkpoint().await.unwrap() });
     assert!(matches!(model.commit(lease, &batch(5, 6)).await, Err(CommitError::Fenced { .. })));
+}
+
+#[tokio::test]
+async fn schedules_are_the_same_after_they_were_closed() {
+    let folder = Folder::new();
+    let (path, reminders) = (folder.path(), generation("reminders", 1));
+    let models = sqlite::ReadModels::open(&path).unwrap();
+    let model = models.create(&reminders, Position::START, module("first")).await.unwrap();
+    let (lease, _) = model.take().await.unwrap();
+    let schedules = [("a", 3, 1), ("b", 1, 2), ("c", 2, 3)].map(|(key, due, event)| scheduled(key, due, event));
+    let changes = schedules.iter().cloned().map(|scheduled| ScheduleChange::Set(Box::new(scheduled)));
+    model.commit(lease, &Batch { schedules: changes.collect(), ..batch(0, 1) }).await.unwrap();
+    model.fired(lease, &[EventId::from_u128(3)]).await.unwrap();
+    drop((models, model));
+
+    let models = sqlite::ReadModels::open(&path).unwrap();
+    let model = models.open(&reminders).await.unwrap();
+    let [a, b, _] = schedules;
+    assert_eq!(model.scheduled().await, Ok(vec![b, a]));
+    let damage = "update schedule set trace_id = x'00' where key = 'a'";
+    Connection::open(path.join("reminders/1.db")).unwrap().execute(damage, ()).unwrap();
+    let failed = model.scheduled().await.unwrap_err().to_string();
+    assert!(failed.contains("1.db") && failed.contains("schedule `a` is damaged"), "{failed}");
 }
 
 #[tokio::test]
