@@ -190,7 +190,7 @@ impl Worker {
             error: failure.message,
             backtrace: failure.backtrace,
             attempts,
-            trace_id: trace.map(|trace| format!("{:032x}", trace.trace_id)),
+            trace_id: trace.filter(TraceContext::is_sampled).map(|trace| format!("{:032x}", trace.trace_id)),
             module: self.caller.digest(),
             first_at: earlier.map_or(now, |parked| parked.first_at),
             last_at: now,
