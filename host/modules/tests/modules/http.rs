@@ -2,23 +2,27 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     net::SocketAddr,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{Query, Request},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::any,
 };
+use hyper::body::Frame;
 use lantern_core::{
-    Call, Cause, Effect, Effects, Grants, Kind, Outcome, TraceContext, effect_id,
+    Call, Cause, Effect, Effects, Grants, GuestThreads, Kind, Outcome, TraceContext, effect_id,
     module::{FailureKind, Settings},
     witness::{GuestSpan, Level, SpanKind, SpanStatus},
 };
@@ -53,6 +57,7 @@ impl Server {
             .route("/wordy", any(async || [("x-long", "x".repeat(100_000))].into_response()))
             .route("/wrong", any(async || StatusCode::INTERNAL_SERVER_ERROR))
             .route("/never", any(async || std::future::pending::<()>().await))
+            .route("/stall", any(async || Body::new(Stalling { begun: false })))
             .route("/gate", any(async move || gate.wait().await.is_leader().to_string()))
             .fallback(echo)
             .layer(axum::middleware::map_request(move |request: Request| {
@@ -82,6 +87,23 @@ impl Server {
 /// Points to `?to=`.
 async fn redirect(Query(query): Query<BTreeMap<String, String>>) -> Response {
     (StatusCode::FOUND, [(header::LOCATION, query["to"].clone())]).into_response()
+}
+
+/// A body that begins and never ends.
+struct Stalling {
+    begun: bool,
+}
+
+impl HttpBody for Stalling {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"some")))))
+    }
 }
 
 /// What arrived, as JSON.
@@ -114,12 +136,13 @@ async fn handle(settings: &Settings, data: Value) -> Outcome {
 }
 
 async fn handle_as(settings: &Settings, data: Value, cause: Cause<'static>, trace: Option<TraceContext>) -> Outcome {
+    static THREADS: LazyLock<GuestThreads> = LazyLock::new(|| GuestThreads::new().unwrap());
     let mut caller = load("caller", settings).await.instance();
     let handled = move || {
         let event = event(1, &data.to_string());
         caller.handle(&Call { event: &event, cause, attempt: 1, trace }, &nothing())
     };
-    tokio::task::spawn_blocking(handled).await.unwrap()
+    THREADS.run(handled).await.unwrap()
 }
 
 fn trace() -> TraceContext {
@@ -395,6 +418,21 @@ async fn a_server_that_never_answers_is_given_up_by_the_module_or_ends_the_call(
         Ok(_) => assert_failed(&answers(&outcome)[0], &["HttpResponseTimeout"]),
         Err(failure) => assert_eq!(failure.kind, FailureKind::Deadline, "{failure}"),
     }
+}
+
+#[tokio::test]
+async fn the_module_may_be_less_patient() {
+    let server = Server::start().await;
+    let mut settings = granted(&[&server.origin()], &[]);
+    settings.limits.deadline_ms = 600_000;
+    let (mut silent, mut stalling) = (server.request("GET", "/never"), server.request("GET", "/stall"));
+    silent["first_byte_ms"] = json!(20);
+    stalling["between_bytes_ms"] = json!(20);
+    let (answers, outcome) = ask(&settings, &[silent, stalling]).await;
+    assert_failed(&answers[0], &["HttpResponseTimeout"]);
+    assert_failed(&answers[1], &["HTTP response timeout"]);
+    let kinds = outcome.witness.spans.iter().map(|span| attribute(span, "error.type")).collect::<Vec<_>>();
+    assert_eq!(kinds, [Some("\"HTTP-response-timeout\""); 2]);
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use bindings::{
 use serde::{Deserialize, Serialize};
 use wasip2::http::{
     outgoing_handler,
-    types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme},
+    types::{
+        ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody,
+        OutgoingRequest, RequestOptions, Scheme,
+    },
 };
 use wasip2::io::streams::StreamError;
 
@@ -38,6 +41,12 @@ struct Request {
     /// How many bytes its body has.
     #[serde(default)]
     body: usize,
+    /// How long it waits for the head of the answer, in milliseconds.
+    #[serde(default)]
+    first_byte_ms: Option<u64>,
+    /// How long it waits for each piece of the body, in milliseconds.
+    #[serde(default)]
+    between_bytes_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -78,7 +87,7 @@ impl Guest for Caller {
 }
 
 /// A request that was sent; the answer may be under way.
-struct Sent(wasip2::http::types::FutureIncomingResponse);
+struct Sent(FutureIncomingResponse);
 
 impl Sent {
     fn head(self) -> Result<IncomingResponse, ErrorCode> {
@@ -106,11 +115,15 @@ fn send(request: &Request) -> Result<Sent, ErrorCode> {
     outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
     outgoing.set_authority(Some(&request.authority)).map_err(invalid)?;
     outgoing.set_path_with_query(request.path.as_deref()).map_err(invalid)?;
+    let options = RequestOptions::new();
+    let nanoseconds = |milliseconds: Option<u64>| milliseconds.map(|some| some * 1_000_000);
+    options.set_first_byte_timeout(nanoseconds(request.first_byte_ms)).map_err(invalid)?;
+    options.set_between_bytes_timeout(nanoseconds(request.between_bytes_ms)).map_err(invalid)?;
     if request.body == 0 {
-        return outgoing_handler::handle(outgoing, None).map(Sent);
+        return outgoing_handler::handle(outgoing, Some(options)).map(Sent);
     }
     let body = outgoing.body().expect("it is taken once");
-    let sent = outgoing_handler::handle(outgoing, None)?;
+    let sent = outgoing_handler::handle(outgoing, Some(options))?;
     write(&body, request.body);
     OutgoingBody::finish(body, None)?;
     Ok(Sent(sent))

@@ -76,7 +76,7 @@ impl Body for Outgoing {
     }
 }
 
-/// The body of an answer: bounded in bytes and in time. It holds the places its request takes until it is read or dropped.
+/// The body of an answer: bounded in bytes and in time. It keeps the place of its request until it is read or dropped.
 pub(super) struct Answer {
     body: Incoming,
     left: u64,
@@ -84,7 +84,7 @@ pub(super) struct Answer {
     patience: Patience,
     late: Pin<Box<Sleep>>,
     record: Arc<Record>,
-    _places: [OwnedSemaphorePermit; 2],
+    _place: OwnedSemaphorePermit,
 }
 
 /// How long an answer may take.
@@ -110,10 +110,10 @@ impl Answer {
         most: u64,
         patience: Patience,
         record: Arc<Record>,
-        places: [OwnedSemaphorePermit; 2],
+        place: OwnedSemaphorePermit,
     ) -> Self {
         let late = Box::pin(tokio::time::sleep_until(patience.next()));
-        Self { body, left: most, most, patience, late, record, _places: places }
+        Self { body, left: most, most, patience, late, record, _place: place }
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {

@@ -90,10 +90,11 @@ impl Exchange {
         record.answered(answer.status().as_u16());
         let most = deployment.settings.limits.http_body_bytes;
         let patience = Patience { deadline, pause: options.between_bytes_timeout };
-        let answer = answer.map(|body| Answer::new(body, most, patience, record, [place, shared]).boxed_unsync());
+        let answer = answer.map(|body| Answer::new(body, most, patience, record, place).boxed_unsync());
         let driving = Box::new(async move {
-            // What goes wrong is seen by who reads the answer.
-            connection.await.ok();
+            // What goes wrong is seen by who reads the answer. One that nobody reads ends with the call all the same.
+            timeout_at(deadline, connection).await.ok();
+            drop(shared);
             Ok(())
         });
         Ok((answer, driving))

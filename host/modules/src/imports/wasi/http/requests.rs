@@ -80,7 +80,6 @@ pub(crate) struct Requests {
 /// What is decided about requests.
 pub(super) struct Hooks {
     deployment: Arc<Deployment>,
-    places: Arc<Semaphore>,
     call: Option<InHand>,
 }
 
@@ -92,6 +91,8 @@ struct InHand {
     around: Option<TraceContext>,
     has_sent: bool,
     allowance: Allowance,
+    // New for each call: what an earlier one left unread takes nothing away.
+    places: Arc<Semaphore>,
     records: Vec<Arc<Record>>,
 }
 
@@ -100,8 +101,7 @@ impl Requests {
     pub(crate) fn new(deployment: Arc<Deployment>) -> Self {
         let mut fields = WasiHttpCtx::new();
         fields.set_field_size_limit(FIELDS);
-        let places = Arc::new(Semaphore::new(MOST_OF_MODULE));
-        Self { fields, hooks: Hooks { deployment, places, call: None } }
+        Self { fields, hooks: Hooks { deployment, call: None } }
     }
 
     /// Takes the event in hand. The call must end within its deadline, counted from now.
@@ -114,6 +114,7 @@ impl Requests {
             around: None,
             has_sent: false,
             allowance: Allowance::new(settings.limits.host_call_bytes),
+            places: Arc::new(Semaphore::new(MOST_OF_MODULE)),
             records: Vec::new(),
         });
     }
@@ -164,7 +165,7 @@ impl Hooks {
         call.records.push(record.clone());
         let checked = self.deployment.check(request, &origin).and_then(|()| {
             let most = MOST_OF_MODULE;
-            let place = self.places.clone().try_acquire_owned();
+            let place = call.places.clone().try_acquire_owned();
             place.map_err(|_| Refusal::TooMany { origin: origin.to_string(), most })
         });
         let place = match checked {
