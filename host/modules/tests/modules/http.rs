@@ -381,6 +381,26 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_without_bytes_is_none() {
+    let server = Server::start().await;
+    let with_body = |method: &str, bytes: usize| {
+        let mut request = server.request(method, "/");
+        request["body"] = json!(bytes);
+        request
+    };
+    let wanted = [with_body("GET", 0), with_body("POST", 0), with_body("POST", 10_000)];
+    let (answers, _) = ask(&granted(&[&server.origin()], &[]), &wanted).await;
+    let framed = |answer| {
+        let echoed = echoed(answer);
+        (field(&echoed, "transfer-encoding").is_some(), echoed["body"].as_u64())
+    };
+    assert_eq!(
+        answers.iter().map(framed).collect::<Vec<_>>(),
+        [(false, Some(0)), (false, Some(0)), (true, Some(10_000))]
+    );
+}
+
+#[tokio::test]
 async fn bodies_of_requests_are_counted_together() {
     let server = Server::start().await;
     let mut settings = granted(&[&server.origin()], &[]);

@@ -38,9 +38,9 @@ struct Request {
     path: Option<String>,
     #[serde(default)]
     headers: Vec<(String, String)>,
-    /// How many bytes its body has.
+    /// How many bytes its body has; none when there is no body.
     #[serde(default)]
-    body: usize,
+    body: Option<usize>,
     /// How long it waits for the head of the answer, in milliseconds.
     #[serde(default)]
     first_byte_ms: Option<u64>,
@@ -119,12 +119,10 @@ fn send(request: &Request) -> Result<Sent, ErrorCode> {
     let nanoseconds = |milliseconds: Option<u64>| milliseconds.map(|some| some * 1_000_000);
     options.set_first_byte_timeout(nanoseconds(request.first_byte_ms)).map_err(invalid)?;
     options.set_between_bytes_timeout(nanoseconds(request.between_bytes_ms)).map_err(invalid)?;
-    if request.body == 0 {
-        return outgoing_handler::handle(outgoing, Some(options)).map(Sent);
-    }
+    let Some(length) = request.body else { return outgoing_handler::handle(outgoing, Some(options)).map(Sent) };
     let body = outgoing.body().expect("it is taken once");
     let sent = outgoing_handler::handle(outgoing, Some(options))?;
-    write(&body, request.body);
+    write(&body, length);
     OutgoingBody::finish(body, None)?;
     Ok(Sent(sent))
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -47,10 +48,20 @@ impl Allowance {
 
 /// The body of a request, counted against what the call may hand over.
 pub(super) struct Outgoing {
-    /// What the module writes.
-    pub(super) body: WasiBody,
-    /// What the requests of the call may hand over.
-    pub(super) allowance: Allowance,
+    first: Option<Frame<Bytes>>,
+    body: WasiBody,
+    allowance: Allowance,
+}
+
+impl Outgoing {
+    /// Waits for the module to begin or to end the body. One that ends before it began is none: modules open a body
+    /// before they know whether there is something to write, and not every server likes one that is only announced.
+    pub(super) async fn begun(mut body: WasiBody, allowance: Allowance) -> Result<WasiBody, Error> {
+        match body.frame().await.transpose()? {
+            Some(first) => Ok(Self { first: Some(first), body, allowance }.boxed_unsync()),
+            None => Ok(Empty::new().map_err(Error::from).boxed_unsync()),
+        }
+    }
 }
 
 impl Body for Outgoing {
@@ -59,20 +70,15 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let own = self.get_mut();
-        let frame = ready!(Pin::new(&mut own.body).poll_frame(context));
+        let frame = match own.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => ready!(Pin::new(&mut own.body).poll_frame(context)),
+        };
         Poll::Ready(frame.map(|frame| {
             let frame = frame?;
             own.allowance.spend(frame.data_ref().map_or(0, Bytes::len))?;
             Ok(frame)
         }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -71,7 +71,7 @@ impl Exchange {
 
     async fn sent(self, wire: &Wire, request: Request<WasiBody>) -> Result<Received, Problem> {
         let Self { origin, deployment, deadline, options, allowance, place, record } = self;
-        allowance.spend(head(request.uri(), request.headers()))?;
+        allowance.spend(size(request.uri(), request.headers()))?;
         let waiting = timeout_at(deadline, wire.places.clone().acquire_owned()).await;
         // The places are never closed, so that only the time can run out.
         let shared = waiting.ok().and_then(Result::ok).ok_or(Error::ConnectionLimitReached)?;
@@ -83,7 +83,9 @@ impl Exchange {
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| received(&error))?;
         // Ends with the answer that owns it, or with the module that no longer wants one.
         let connection = spawn(connection);
-        let request = request.map(|body| Outgoing { body, allowance }.boxed_unsync());
+        let (head, body) = request.into_parts();
+        let begun = timeout_at(deadline, Outgoing::begun(body, allowance)).await;
+        let request = Request::from_parts(head, begun.map_err(|_| Error::HttpResponseTimeout)??);
         let first = options.first_byte_timeout.map_or(deadline, |most| deadline.min(Instant::now() + most));
         let answer = timeout_at(first, sender.send_request(at_origin(request)?)).await;
         let answer = answer.map_err(|_| Error::HttpResponseTimeout)?.map_err(|error| received(&error))?;
@@ -109,7 +111,7 @@ fn at_origin<T>(mut request: Request<T>) -> Result<Request<T>, Error> {
 }
 
 /// How many bytes the head of a request has, about.
-fn head(uri: &Uri, fields: &HeaderMap) -> usize {
+fn size(uri: &Uri, fields: &HeaderMap) -> usize {
     let path = uri.path_and_query().map_or(1, |path| path.as_str().len());
     path + fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
 }
