@@ -275,6 +275,9 @@ pub enum LibraryError {
     /// The bytes are no module for this host. The text says which import or export is wrong.
     #[error("this is no module for this host: {0}")]
     Refused(String),
+    /// The module cannot be deployed so: it is of another kind, or not granted what it imports. The text says what to do.
+    #[error("{0}")]
+    Unfit(String),
     /// There is no such module.
     #[error("there is no module {0}: `lantern module list` shows what is there, `lantern module push` adds one")]
     Unknown(Digest),

@@ -1,31 +1,60 @@
 //! Whether some bytes are a module for this host: errors that name the wrong import or export and how to mend it.
 
-use std::collections::HashSet;
-
-use lantern_core::module::Description;
+use lantern_core::{Digest, Grants, Kind};
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::imports::served;
+use crate::imports::{needs, served};
 
 /// The package a module is built against, and its version.
 const PACKAGE: &str = "lantern:module/";
 const VERSION: &str = "0.1.0";
 
-/// The functions a projection exports.
-const EXPORTS: [&str; 2] = ["describe", "handle"];
+/// What the modules of a world export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum World {
+    /// The functions `describe` and `handle`: a projection or a handler, which is known when it is asked.
+    Processor,
+    /// The interface `aggregates`.
+    Aggregate,
+    /// The interface `upcasters`.
+    Upcaster,
+}
 
-/// The longest name of a module, its version, a category or a collection, in bytes.
-const NAME: usize = 64;
+impl World {
+    const ALL: [Self; 3] = [Self::Processor, Self::Aggregate, Self::Upcaster];
 
-/// The most collections a module may declare.
-const COLLECTIONS: usize = 64;
+    /// The functions or the interface it exports, without the package's version.
+    fn exports(self) -> &'static [&'static str] {
+        match self {
+            Self::Processor => &["describe", "handle"],
+            Self::Aggregate => &["lantern:module/aggregates"],
+            Self::Upcaster => &["lantern:module/upcasters"],
+        }
+    }
 
-/// The most categories, and the most event types, a module may want by name.
-const WANTED: usize = 1_000;
+    /// The names of the worlds, for errors.
+    pub(crate) fn names(self) -> &'static str {
+        match self {
+            Self::Processor => "the worlds `lantern:module/projection@0.1.0` and `lantern:module/handler@0.1.0`",
+            Self::Aggregate => "the world `lantern:module/aggregate@0.1.0`",
+            Self::Upcaster => "the world `lantern:module/upcaster@0.1.0`",
+        }
+    }
+
+    /// The kind that is served most of those that belong to it.
+    fn widest(self) -> Kind {
+        match self {
+            Self::Processor => Kind::Handler,
+            Self::Aggregate => Kind::Aggregate,
+            Self::Upcaster => Kind::Upcaster,
+        }
+    }
+}
 
 /// What a component imports and exports, by name.
 #[derive(Debug)]
 pub(crate) struct Shape {
+    pub(crate) world: World,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
 }
@@ -51,57 +80,117 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Whether a component has what a projection needs, and imports only what the host serves.
+/// Whether a component has what one of the worlds needs, and imports only what the host serves there.
 pub(crate) fn shape(component: &Component) -> Result<Shape, String> {
     let ty = component.component_type();
     let imports = ty.imports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
-    let functions = |(name, export): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
-        matches!(export.ty, ComponentItem::ComponentFunc(_)).then(|| name.to_owned())
+    let callable = |(name, export): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
+        let is_callable = matches!(export.ty, ComponentItem::ComponentFunc(_) | ComponentItem::ComponentInstance(_));
+        is_callable.then(|| name.to_owned())
     };
-    let exports = ty.exports(component.engine()).filter_map(functions).collect::<Vec<_>>();
-    let mut wrong = foreign_version(&imports).into_iter().collect::<Vec<_>>();
-    if wrong.is_empty() {
-        wrong.extend(missing(&exports));
-        wrong.extend(imports.iter().filter_map(|name| unserved(name)));
+    let exports = ty.exports(component.engine()).filter_map(callable).collect::<Vec<_>>();
+    if let Some(version) = foreign_version(imports.iter().chain(&exports)) {
+        return Err(version);
     }
-    if wrong.is_empty() { Ok(Shape { imports, exports }) } else { Err(wrong.join("; ")) }
+    match world(&exports) {
+        Ok(world) => {
+            let wrong = unserved(&imports, world.widest());
+            if wrong.is_empty() { Ok(Shape { world, imports, exports }) } else { Err(wrong.join("; ")) }
+        }
+        Err(reason) => {
+            let wrong = [reason].into_iter().chain(unserved(&imports, Kind::Handler)).collect::<Vec<_>>();
+            Err(wrong.join("; "))
+        }
+    }
+}
+
+/// Whether a module that turned out to be of a kind imports only what that kind is served.
+pub(crate) fn imports(imports: &[String], kind: Kind) -> Result<(), String> {
+    let wrong = unserved(imports, kind);
+    if wrong.is_empty() { Ok(()) } else { Err(format!("it is {}, and {}", kind.with_article(), wrong.join("; "))) }
+}
+
+/// Whether a module is of the kind it is deployed as.
+pub(crate) fn kind_fits(digest: Digest, is: Kind, wanted: Kind) -> Result<(), String> {
+    if is == wanted {
+        return Ok(());
+    }
+    Err(format!("module {} is {}: deploy it with `lantern {is} deploy`", digest.short(), is.with_article()))
+}
+
+/// Whether a deployment grants what a module imports.
+pub(crate) fn granted(digest: Digest, imports: &[String], grants: &Grants) -> Result<(), String> {
+    let lacks = |name: &String| {
+        let need = needs(name).filter(|need| !need.by(grants))?;
+        Some(format!("imports `{name}`, which is not granted: deploy it with `{}`", need.option()))
+    };
+    let lacking = imports.iter().filter_map(lacks).collect::<Vec<_>>();
+    if lacking.is_empty() { Ok(()) } else { Err(format!("module {} {}", digest.short(), lacking.join("; it "))) }
 }
 
 /// Built against another version of this host's package: everything else follows from it.
-fn foreign_version(imports: &[String]) -> Option<String> {
-    let versions = imports.iter().filter_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
-    let (_, version) = versions.into_iter().find(|(_, version)| *version != VERSION)?;
+fn foreign_version<'a>(names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let mut versions = names.filter_map(|name| name.strip_prefix(PACKAGE)?.split_once('@'));
+    let (_, version) = versions.find(|(_, version)| *version != VERSION)?;
     Some(format!(
         "it was built for `lantern:module@{version}`, this host serves `lantern:module@{VERSION}`; build it with the SDK of \
          this host's version"
     ))
 }
 
-fn missing(exports: &[String]) -> Option<String> {
-    let missing = EXPORTS.into_iter().filter(|name| !exports.iter().any(|export| export == name));
-    let missing = missing.map(|name| format!("`{name}`")).collect::<Vec<_>>();
-    if missing.is_empty() {
-        return None;
+/// The world of a component that exports these.
+fn world(exports: &[String]) -> Result<World, String> {
+    let bare = |name: &String| name.split_once('@').map_or(name.as_str(), |(name, _)| name).to_owned();
+    let exported = exports.iter().map(bare).collect::<Vec<_>>();
+    let has = |name: &str| exported.iter().any(|export| export == name);
+    let whole = World::ALL.into_iter().filter(|world| world.exports().iter().all(|name| has(name))).collect::<Vec<_>>();
+    match whole[..] {
+        [world] => Ok(world),
+        [] => Err(missing(exports, has)),
+        _ => {
+            let names = whole.iter().map(|world| world.names()).collect::<Vec<_>>();
+            Err(format!("it exports what {} need: divide it into one module for each", names.join(" and ")))
+        }
     }
-    let exports = exports.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-    let has = if exports.is_empty() { "no function".into() } else { exports.join(", ") };
-    Some(format!(
-        "it does not export {} of the world `lantern:module/projection@{VERSION}`; it exports {has}",
-        missing.join(" and ")
-    ))
 }
 
-/// What is wrong with an import that the host does not serve.
-fn unserved(name: &str) -> Option<String> {
+/// What is missing for the world a component comes closest to.
+fn missing(exports: &[String], has: impl Fn(&str) -> bool) -> String {
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let exports = quoted(&exports.iter().map(String::as_str).collect::<Vec<_>>());
+    let exports = if exports.is_empty() { "nothing that can be called".into() } else { exports.join(", ") };
+    let [first, second] = ["describe", "handle"];
+    if has(first) != has(second) {
+        let missing = if has(first) { second } else { first };
+        return format!("it does not export `{missing}` of {}; it exports {exports}", World::Processor.names());
+    }
+    format!(
+        "it does not export what a module does: `describe` and `handle` of {}, `lantern:module/aggregates@{VERSION}` of {}, \
+         or `lantern:module/upcasters@{VERSION}` of {}; it exports {exports}",
+        World::Processor.names(),
+        World::Aggregate.names(),
+        World::Upcaster.names()
+    )
+}
+
+/// What is wrong with the imports of a module of a kind.
+fn unserved(imports: &[String], kind: Kind) -> Vec<String> {
+    imports.iter().filter_map(|name| wrong(name, kind)).collect()
+}
+
+/// What is wrong with an import of a module of a kind.
+fn wrong(name: &str, kind: Kind) -> Option<String> {
     let track = track(name);
-    if served().any(|served| served == name || (track.is_some() && self::track(served) == track)) {
-        return None;
+    let fits = |served: &str| served == name || (track.is_some() && self::track(served) == track);
+    if let Some((_, audience)) = served().find(|(served, _)| fits(served)) {
+        let refused = format!("it imports `{name}`, which the host serves to {} only", audience.as_str());
+        return (!audience.includes(kind)).then_some(refused);
     }
     let interface = name.split_once('@').map_or(name, |(interface, _)| interface);
-    let other = served().find(|served| served.split_once('@').is_some_and(|(served, _)| served == interface));
+    let other = served().find(|(served, _)| served.split_once('@').is_some_and(|(served, _)| served == interface));
     Some(match other {
-        Some(other) => format!("it imports `{name}`, of which the host serves the version `{other}` only"),
-        None => format!("it imports `{name}`, which the host does not serve to projections"),
+        Some((other, _)) => format!("it imports `{name}`, of which the host serves the version `{other}` only"),
+        None => format!("it imports `{name}`, which the host does not serve"),
     })
 }
 
@@ -116,55 +205,6 @@ fn track(name: &str) -> Option<(&str, u64, u64)> {
         [major, _, _] => Some((interface, major, 0)),
         _ => None,
     }
-}
-
-/// Whether what a module says of itself can be used.
-pub(crate) fn description(description: &Description) -> Result<(), String> {
-    let Description { name, version, categories, event_types, collections } = description;
-    let fits = |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
-    if !fits(name, NAME) {
-        return Err(format!(
-            "`describe` gives the name {name:?}: 1 to {NAME} bytes without control characters are needed"
-        ));
-    }
-    if !fits(version, NAME) {
-        return Err(format!(
-            "`describe` gives the version {version:?}: 1 to {NAME} bytes without control characters are needed"
-        ));
-    }
-    if collections.len() > COLLECTIONS {
-        return Err(format!("`describe` gives {} collections: at most {COLLECTIONS} are allowed", collections.len()));
-    }
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if let Some(bad) = collections.iter().find(|name| !fits(name, NAME) || !name.bytes().all(is_plain)) {
-        return Err(format!(
-            "`describe` gives the collection {bad:?}: 1 to {NAME} of `a-z`, `0-9`, `_`, `.` and `-` are needed"
-        ));
-    }
-    let mut seen = HashSet::new();
-    if let Some(twice) = collections.iter().find(|name| !seen.insert(*name)) {
-        return Err(format!("`describe` gives the collection `{twice}` twice"));
-    }
-    if categories.len() > WANTED || event_types.len() > WANTED {
-        return Err(format!(
-            "`describe` wants {} categories and {} event types by name: at most {WANTED} of each are allowed; an empty list \
-             wants all",
-            categories.len(),
-            event_types.len()
-        ));
-    }
-    let is_category = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
-    if let Some(bad) = categories.iter().find(|name| !fits(name, 256) || !name.bytes().all(is_category)) {
-        return Err(format!(
-            "`describe` wants the category {bad:?}: a category consists of letters, digits, `_` and `.`"
-        ));
-    }
-    if let Some(bad) = event_types.iter().find(|name| !fits(name, 256)) {
-        return Err(format!(
-            "`describe` wants the event type {bad:?}: 1 to 256 bytes without control characters are needed"
-        ));
-    }
-    Ok(())
 }
 
 fn is_text(bytes: &[u8]) -> bool {
@@ -195,43 +235,77 @@ mod tests {
 
     #[test]
     fn versions_fit_as_the_linker_says() {
-        assert_eq!(unserved("wasi:io/poll@0.2.0"), None);
-        assert_eq!(unserved("wasi:io/poll@0.2.99"), None);
-        assert!(unserved("wasi:io/poll@0.3.0").unwrap().contains("`wasi:io/poll@0.2.12` only"));
-        assert!(unserved("wasi:otel/tracing@0.2.0-rc.1").unwrap().contains("wasi:otel/tracing@0.2.0-rc.2"));
-        assert!(unserved("wasi:http/types@0.2.4").unwrap().contains("does not serve"));
-        assert_eq!(unserved("wasi:otel/tracing@0.2.0-rc.2"), None);
+        let wrong = |name| wrong(name, Kind::Handler);
+        assert_eq!(wrong("wasi:io/poll@0.2.0"), None);
+        assert_eq!(wrong("wasi:io/poll@0.2.99"), None);
+        assert!(wrong("wasi:io/poll@0.3.0").unwrap().contains("`wasi:io/poll@0.2.12` only"));
+        assert!(wrong("wasi:otel/tracing@0.2.0-rc.1").unwrap().contains("wasi:otel/tracing@0.2.0-rc.2"));
+        assert!(wrong("wasi:keyvalue/store@0.2.0").unwrap().contains("does not serve"));
+        assert_eq!(wrong("wasi:otel/tracing@0.2.0-rc.2"), None);
+    }
+
+    #[test]
+    fn effects_are_served_to_handlers_only() {
+        for name in [
+            "lantern:module/emit@0.1.0",
+            "lantern:module/schedule@0.1.0",
+            "wasi:http/types@0.2.4",
+            "wasi:http/outgoing-handler@0.2.0",
+        ] {
+            assert_eq!(wrong(name, Kind::Handler), None);
+            for kind in [Kind::Projection, Kind::Aggregate, Kind::Upcaster] {
+                assert!(wrong(name, kind).unwrap().contains("serves to handlers only"), "{name}");
+            }
+        }
+        let documents = "lantern:module/documents@0.1.0";
+        assert_eq!(wrong(documents, Kind::Projection), None);
+        assert!(wrong(documents, Kind::Aggregate).unwrap().contains("serves to projections and handlers only"));
+        let projection = imports(&["lantern:module/emit@0.1.0".to_owned()], Kind::Projection);
+        assert!(projection.unwrap_err().starts_with("it is a projection, and it imports"));
+    }
+
+    #[test]
+    fn what_is_not_granted_is_named_with_its_option() {
+        let imports =
+            ["lantern:module/emit@0.1.0", "lantern:module/schedule@0.1.0", "wasi:http/outgoing-handler@0.2.4"];
+        let imports = imports.map(str::to_owned);
+        let digest = Digest::of(b"");
+        let refused = granted(digest, &imports, &Grants::default()).unwrap_err();
+        for part in [digest.short().as_str(), "`--grant emit`", "`--grant schedule`", "`--http ORIGIN`"] {
+            assert!(refused.contains(part), "{refused:?} lacks {part:?}");
+        }
+        let http = vec!["https://example.com".parse().unwrap()];
+        let grants = Grants { emit: true, schedule: true, http, ..Grants::default() };
+        assert_eq!(granted(digest, &imports, &grants), Ok(()));
+        let refused = granted(digest, &imports, &Grants { schedule: false, ..grants }).unwrap_err();
+        assert!(refused.contains("`--grant schedule`") && !refused.contains("emit"), "{refused}");
+    }
+
+    #[test]
+    fn another_kind_is_sent_to_its_own_command() {
+        let digest = Digest::of(b"");
+        assert_eq!(kind_fits(digest, Kind::Handler, Kind::Handler), Ok(()));
+        let refused = kind_fits(digest, Kind::Handler, Kind::Projection).unwrap_err();
+        assert_eq!(refused, format!("module {} is a handler: deploy it with `lantern handler deploy`", digest.short()));
+    }
+
+    #[test]
+    fn worlds_are_known_by_their_exports() {
+        let world = |exports: &[&str]| world(&exports.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let (aggregates, upcasters) = ("lantern:module/aggregates@0.1.0", "lantern:module/upcasters@0.1.0");
+        assert_eq!(world(&["handle", "describe", "more"]), Ok(World::Processor));
+        assert_eq!(world(&[aggregates]), Ok(World::Aggregate));
+        assert_eq!(world(&[upcasters]), Ok(World::Upcaster));
+        assert!(world(&["handle"]).unwrap_err().contains("does not export `describe` of the worlds"));
+        assert!(world(&[]).unwrap_err().contains("it exports nothing that can be called"));
+        let both = world(&[aggregates, upcasters]).unwrap_err();
+        assert!(both.contains("lantern:module/aggregate@0.1.0") && both.contains("divide it"), "{both}");
     }
 
     #[test]
     fn another_version_of_the_package_is_said_first() {
-        let imports = ["lantern:module/types@0.2.0".to_owned(), "wasi:http/types@0.2.4".to_owned()];
-        assert!(foreign_version(&imports).unwrap().contains("built for `lantern:module@0.2.0`"));
-        assert_eq!(foreign_version(&["lantern:module/types@0.1.0".to_owned()]), None);
-    }
-
-    fn described(change: impl FnOnce(&mut Description)) -> Result<(), String> {
-        let mut good = Description {
-            name: "orders".into(),
-            version: "1.0.0".into(),
-            categories: vec!["Order".into()],
-            event_types: vec!["OrderPlaced".into()],
-            collections: vec!["by-day".into(), "totals".into()],
-        };
-        change(&mut good);
-        description(&good)
-    }
-
-    #[test]
-    fn a_description_that_cannot_be_used_is_refused() {
-        assert_eq!(described(|_| ()), Ok(()));
-        assert!(described(|bad| bad.name.clear()).unwrap_err().contains("name"));
-        assert!(described(|bad| bad.version = "1\n".into()).unwrap_err().contains("version"));
-        assert!(described(|bad| bad.collections[0] = "By Day".into()).unwrap_err().contains("\"By Day\""));
-        assert!(described(|bad| bad.collections[1] = "by-day".into()).unwrap_err().contains("twice"));
-        assert!(described(|bad| bad.collections = vec![String::new(); 65]).unwrap_err().contains("65"));
-        assert!(described(|bad| bad.categories[0] = "a-b".into()).unwrap_err().contains("\"a-b\""));
-        assert!(described(|bad| bad.event_types[0] = "x".repeat(257)).unwrap_err().contains("256"));
-        assert!(described(|bad| bad.event_types = vec!["x".into(); 1_001]).unwrap_err().contains("1001"));
+        let names = ["lantern:module/types@0.2.0".to_owned(), "wasi:http/types@0.2.4".to_owned()];
+        assert!(foreign_version(names.iter()).unwrap().contains("built for `lantern:module@0.2.0`"));
+        assert_eq!(foreign_version([&"lantern:module/types@0.1.0".to_owned()].into_iter()), None);
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Clock, Name,
-    module::{Description, Limits, Settings},
+    Clock, Grants, Kind, Name,
+    module::{Described, Limits, Settings},
 };
 use wasmtime::{
     Engine,
@@ -12,19 +12,22 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::ProjectionPre,
-    check::{self, Shape},
+    aggregate,
+    bindings::{aggregate::AggregatePre, processor::HandlerPre, upcaster::UpcasterPre},
+    check::{self, Shape, World},
     engine,
     guest::Guest,
-    imports,
-    instance::WasmInstance,
+    imports, processor,
+    ready::Pre,
     state::Deployment,
+    upcaster,
 };
 
 /// Compiles and links modules. All modules of a host share one, and with it one engine.
 pub(crate) struct Compiler {
     pub(crate) engine: Engine,
-    linker: Linker<Guest>,
+    processors: Linker<Guest>,
+    all: Linker<Guest>,
     clock: Arc<dyn Clock>,
 }
 
@@ -32,8 +35,8 @@ impl Compiler {
     /// Starts the engine.
     pub(crate) fn start(clock: Arc<dyn Clock>) -> wasmtime::Result<Self> {
         let engine = engine::start()?;
-        let linker = imports::linker(&engine)?;
-        Ok(Self { engine, linker, clock })
+        let (processors, all) = (imports::processors(&engine)?, imports::all(&engine)?);
+        Ok(Self { engine, processors, all, clock })
     }
 
     /// Compiles bytes that were not seen before. The error says what is wrong with them.
@@ -43,29 +46,38 @@ impl Compiler {
     }
 
     /// Links a component. The error says which import or export is wrong.
-    pub(crate) fn link(&self, component: &Component) -> Result<(ProjectionPre<Guest>, Shape), String> {
+    pub(crate) fn link(&self, component: &Component) -> Result<(Pre, Shape), String> {
         let shape = check::shape(component)?;
-        let linked = self.linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
-        let pre = ProjectionPre::new(linked).map_err(|error| {
+        let linker = if shape.world == World::Processor { &self.processors } else { &self.all };
+        let linked = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
+        let pre = match shape.world {
+            World::Processor => HandlerPre::new(linked).map(Pre::Processor),
+            World::Aggregate => AggregatePre::new(linked).map(Pre::Aggregate),
+            World::Upcaster => UpcasterPre::new(linked).map(Pre::Upcaster),
+        };
+        let pre = pre.map_err(|error| {
             format!(
-                "an export has another type than in the world `lantern:module/projection@0.1.0`: {error:#}; build it with the \
-                 SDK of this host's version"
+                "an export has another type than in {}: {error:#}; build it with the SDK of this host's version",
+                shape.world.names()
             )
         })?;
         Ok((pre, shape))
     }
 
-    /// Asks a module what it is, under default limits.
-    pub(crate) fn describe(&self, pre: ProjectionPre<Guest>) -> Result<Description, String> {
+    /// Asks a module what it is, under default limits. The error says what is wrong with the answer.
+    pub(crate) fn describe(&self, pre: &Pre, shape: &Shape) -> Result<Described, String> {
         // Cannot fail: the text is a name.
-        let projection = Name::new("describe").map_err(|error| error.to_string())?;
-        let settings = Settings { projection, limits: Limits::default(), config: Default::default() };
-        let deployment = Deployment { settings, collections: Vec::new(), clock: self.clock.clone() };
-        let description = WasmInstance::new(pre, Arc::new(deployment))
-            .describe()
-            .map_err(|failure| format!("its function `describe` failed: {failure}"))?;
-        check::description(&description)?;
-        Ok(description)
+        let name = Name::new("describe").map_err(|error| error.to_string())?;
+        let (limits, config, grants) = (Limits::default(), Default::default(), Grants::default());
+        let settings = Settings { kind: Kind::Projection, name, limits, config, grants };
+        let deployment = Arc::new(Deployment::new(settings, &[], self.clock.clone()));
+        let described = match pre {
+            Pre::Processor(pre) => processor::describe(pre, &deployment),
+            Pre::Aggregate(pre) => aggregate::describe(pre, &deployment),
+            Pre::Upcaster(pre) => upcaster::describe(pre, &deployment),
+        }?;
+        check::imports(&shape.imports, described.kind())?;
+        Ok(described)
     }
 
     /// The host's clock.

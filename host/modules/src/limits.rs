@@ -31,6 +31,11 @@ impl Meter {
         self.memory_before = self.memory;
     }
 
+    /// How many bytes of linear memory the instance has.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory as u64
+    }
+
     /// Whether the instance should be replaced by a fresh one now that the call has ended: the call made it grow a lot,
     /// or it has grown so near to its limit that a later event would be blamed for what earlier ones left behind.
     pub(crate) fn is_swollen(&self) -> bool {

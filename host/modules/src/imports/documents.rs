@@ -6,7 +6,7 @@ use wasmtime::{
     component::{ComponentType, Linker, Lower, WasmStr},
 };
 
-use crate::guest::Guest;
+use crate::{guest::Guest, state::State};
 
 /// The name under which the interface is served.
 pub(super) const NAME: &str = "lantern:module/documents@0.1.0";
@@ -40,12 +40,14 @@ fn put(
     (collection, key, value): (WasmStr, Value, Value),
 ) -> wasmtime::Result<()> {
     let collection = store.data().state.documents.collection(&collection.to_str(&store)?)?;
-    Ok(store.data_mut().state.documents.put(collection, key, value)?)
+    let State { documents, room, .. } = &mut store.data_mut().state;
+    Ok(documents.put(room, collection, key, value)?)
 }
 
 fn delete(mut store: StoreContextMut<'_, Guest>, (collection, key): (WasmStr, Value)) -> wasmtime::Result<()> {
     let collection = store.data().state.documents.collection(&collection.to_str(&store)?)?;
-    Ok(store.data_mut().state.documents.delete(collection, key)?)
+    let State { documents, room, .. } = &mut store.data_mut().state;
+    Ok(documents.delete(room, collection, key)?)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the linker hands the store over")]

@@ -7,7 +7,7 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::wasi::logging::logging as wit,
+    bindings::processor::wasi::logging::logging as wit,
     guest::Guest,
     state::{Line, cut},
 };

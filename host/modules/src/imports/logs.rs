@@ -4,7 +4,7 @@ use lantern_core::witness::Level;
 
 use super::tracing::{attributes, span_id};
 use crate::{
-    bindings::wasi::otel::logs::{Host, LogRecord},
+    bindings::processor::wasi::otel::logs::{Host, LogRecord},
     state::{Line, State, cut},
 };
 

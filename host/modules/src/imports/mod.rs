@@ -1,18 +1,22 @@
 //! What the host serves to modules: one file an interface, linked here.
 
 mod documents;
+mod emit;
 mod logging;
 mod logs;
+mod schedule;
 mod store;
 mod tracing;
+mod types;
 mod wasi;
 
+use lantern_core::{Grants, Kind};
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use self::wasi::http::{NothingSent, Requests};
 
 use crate::{
-    bindings::wasi::{
+    bindings::processor::wasi::{
         config::store::add_to_linker as add_store,
         otel::{
             logs::add_to_linker as add_logs, tracing::add_to_linker as add_tracing, types::add_to_linker as add_types,
@@ -22,18 +26,101 @@ use crate::{
 };
 
 /// Interfaces that have types only: a module imports them, but there is nothing to serve.
-const TYPES: [&str; 2] = ["lantern:module/types@0.1.0", "wasi:otel/types@0.2.0-rc.2"];
+const TYPES: [&str; 2] = [types::NAME, "wasi:otel/types@0.2.0-rc.2"];
 
-/// The names of all interfaces the host serves.
-pub(crate) fn served() -> impl Iterator<Item = &'static str> {
-    let own = [documents::NAME, logging::NAME, store::NAME, tracing::NAME, logs::NAME];
-    own.into_iter().chain(TYPES).chain(wasi::NAMES)
+/// Whom an interface is served to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Modules of every kind.
+    All,
+    /// Projections and handlers.
+    Processors,
+    /// Handlers, where the deployment grants it.
+    Handlers,
 }
 
-/// The linker of all projections. What differs between two of them is in the store.
-pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
+impl Audience {
+    /// Whether modules of a kind belong to it.
+    pub(crate) fn includes(self, kind: Kind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Processors => kind.is_processor(),
+            Self::Handlers => kind == Kind::Handler,
+        }
+    }
+
+    /// Those it consists of, in words.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all modules",
+            Self::Processors => "projections and handlers",
+            Self::Handlers => "handlers",
+        }
+    }
+}
+
+/// The names of all interfaces the host serves, and to whom.
+pub(crate) fn served() -> impl Iterator<Item = (&'static str, Audience)> {
+    let all = [logging::NAME, store::NAME, tracing::NAME, logs::NAME];
+    let all = all.into_iter().chain(TYPES).chain(wasi::NAMES).map(|name| (name, Audience::All));
+    let handlers = [emit::NAME, schedule::NAME].into_iter().chain(wasi::http::NAMES);
+    all.chain([(documents::NAME, Audience::Processors)]).chain(handlers.map(|name| (name, Audience::Handlers)))
+}
+
+/// What a module may do because it imports an interface, where that has to be granted.
+pub(crate) fn needs(name: &str) -> Option<Granted> {
+    match name.split_once('@').map_or(name, |(interface, _)| interface) {
+        "lantern:module/emit" => Some(Granted::Emit),
+        "lantern:module/schedule" => Some(Granted::Schedule),
+        "wasi:http/outgoing-handler" => Some(Granted::Http),
+        _ => None,
+    }
+}
+
+/// What has to be granted before a module that imports it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Granted {
+    /// Emitting events.
+    Emit,
+    /// Scheduling events.
+    Schedule,
+    /// Sending requests.
+    Http,
+}
+
+impl Granted {
+    /// Whether a deployment grants it.
+    pub(crate) fn by(self, grants: &Grants) -> bool {
+        match self {
+            Self::Emit => grants.emit,
+            Self::Schedule => grants.schedule,
+            Self::Http => grants.has_http(),
+        }
+    }
+
+    /// How a deployment grants it, on the command line.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Emit => "--grant emit",
+            Self::Schedule => "--grant schedule",
+            Self::Http => "--http ORIGIN",
+        }
+    }
+}
+
+/// The linker of projections and handlers. What differs between two of them is in the store.
+pub(crate) fn processors(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = all(engine)?;
     documents::add(&mut linker)?;
+    emit::add(&mut linker)?;
+    schedule::add(&mut linker)?;
+    wasi::http::add(&mut linker)?;
+    Ok(linker)
+}
+
+/// The linker of aggregates and upcasters: what modules of every kind are served.
+pub(crate) fn all(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
     logging::add(&mut linker)?;
     add_store::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| &mut guest.state)?;
     add_types::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| &mut guest.state)?;
@@ -67,15 +154,35 @@ mod tests {
     #[test]
     fn what_is_said_to_be_served_is_served() {
         let engine = wasmtime::Engine::default();
-        let linker = linker(&engine).unwrap();
-        let links = |name: &str, item: &str| {
+        let linkers = [all(&engine).unwrap(), processors(&engine).unwrap()];
+        let links = |linker: &Linker<Guest>, name: &str, item: &str| {
             let text = format!(r#"(component (import "{name}" (instance {item})))"#);
             let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
             linker.instantiate_pre(&component).is_ok()
         };
         for (name, item) in UNUSED {
-            assert!(served().any(|served| served == name) && links(name, item), "{name}");
+            assert!(served().any(|served| served == (name, Audience::All)), "{name}");
+            assert!(linkers.iter().all(|linker| links(linker, name, item)), "{name}");
         }
-        assert!(!links("wasi:http/types@0.2.12", r#"(export "fields" (type (sub resource)))"#));
+        let fields = r#"(export "fields" (type (sub resource)))"#;
+        let cancel = r#"(export "cancel" (func (param "key" string)))"#;
+        let delete = r#"(export "delete" (func (param "collection" string) (param "key" string)))"#;
+        for (name, item, audience) in [
+            ("wasi:http/types@0.2.12", fields, Audience::Handlers),
+            (schedule::NAME, cancel, Audience::Handlers),
+            (documents::NAME, delete, Audience::Processors),
+        ] {
+            assert!(served().any(|served| served == (name, audience)), "{name}");
+            assert_eq!(linkers.each_ref().map(|linker| links(linker, name, item)), [false, true], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_granted_is_served_to_handlers_only() {
+        let granted = served().filter(|(name, _)| needs(name).is_some()).collect::<Vec<_>>();
+        assert_eq!(granted.len(), 3, "{granted:?}");
+        assert!(granted.iter().all(|(_, audience)| *audience == Audience::Handlers));
+        let grants = Grants { emit: true, ..Grants::default() };
+        assert!(Granted::Emit.by(&grants) && !Granted::Schedule.by(&grants) && !Granted::Http.by(&grants));
     }
 }

@@ -1,7 +1,7 @@
 //! `wasi:config/store`: what was given with `--config key=value`.
 
 use crate::{
-    bindings::wasi::config::store::{Error, Host},
+    bindings::processor::wasi::config::store::{Error, Host},
     state::State,
 };
 

@@ -8,7 +8,7 @@ use lantern_core::{
 };
 
 use crate::{
-    bindings::wasi::otel::{
+    bindings::processor::wasi::otel::{
         tracing::{self as wit, Host, SpanContext, SpanData, TraceFlags},
         types,
     },

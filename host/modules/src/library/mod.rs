@@ -12,20 +12,22 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    Clock, Digest, Module,
-    module::{Kept, LibraryError, Settings},
+    AggregateModule, Clock, Digest, Module,
+    module::{Described, Kept, LibraryError, Settings},
+    upcasting::UpcasterModule,
 };
 use wasmtime::component::Component;
 
 use self::{recent::Recent, shelf::Shelf};
 use crate::{
-    check::Shape,
+    aggregate::WasmAggregate,
+    check::{self, Shape},
     compile::Compiler,
-    module::{Ready, WasmModule},
+    processor::WasmProcessor,
+    ready::{Pre, Ready},
+    state::Deployment,
+    upcaster::WasmUpcaster,
 };
-
-/// The world the library's modules belong to.
-const WORLD: &str = "projection";
 
 /// The modules of a host.
 ///
@@ -120,14 +122,71 @@ impl lantern_core::Library for Library {
     }
 
     async fn load(&self, digest: Digest, settings: &Settings) -> Result<Arc<dyn Module>, LibraryError> {
-        let kept = self.shared.inspect(digest)?;
-        let recent = self.shared.recent().get(digest);
-        let ready = match recent {
-            Some(ready) => ready,
-            None => self.take_turn(move |shared| shared.ready(kept)).await?,
-        };
-        Ok(Arc::new(WasmModule::new(ready, settings.clone(), self.shared.compiler.clock())))
+        let ready = self.ready(digest, settings).await?;
+        match (&ready.pre, &ready.described) {
+            (Pre::Processor(pre), Described::Projection(description) | Described::Handler(description)) => {
+                let (pre, description) = (pre.clone(), description.clone());
+                let deployment = self.deployment(settings, &description.collections);
+                Ok(Arc::new(WasmProcessor::new(ready, description, pre, deployment)))
+            }
+            _ => Err(elsewhere(&ready)),
+        }
     }
+
+    async fn load_aggregate(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn AggregateModule>, LibraryError> {
+        let ready = self.ready(digest, settings).await?;
+        match (&ready.pre, &ready.described) {
+            (Pre::Aggregate(pre), Described::Aggregate(description)) => {
+                let (pre, description) = (pre.clone(), description.clone());
+                Ok(Arc::new(WasmAggregate::new(ready, description, pre, self.deployment(settings, &[]))))
+            }
+            _ => Err(elsewhere(&ready)),
+        }
+    }
+
+    async fn load_upcaster(
+        &self,
+        digest: Digest,
+        settings: &Settings,
+    ) -> Result<Arc<dyn UpcasterModule>, LibraryError> {
+        let ready = self.ready(digest, settings).await?;
+        match (&ready.pre, &ready.described) {
+            (Pre::Upcaster(pre), Described::Upcaster(description)) => {
+                let (pre, description) = (pre.clone(), description.clone());
+                Ok(Arc::new(WasmUpcaster::new(ready, description, pre, self.deployment(settings, &[]))))
+            }
+            _ => Err(elsewhere(&ready)),
+        }
+    }
+}
+
+impl Library {
+    /// A module that is ready to start and may be deployed with these settings.
+    async fn ready(&self, digest: Digest, settings: &Settings) -> Result<Arc<Ready>, LibraryError> {
+        let kept = self.shared.inspect(digest)?;
+        check::kind_fits(digest, kept.description.kind(), settings.kind).map_err(LibraryError::Unfit)?;
+        check::granted(digest, &kept.imports, &settings.grants).map_err(LibraryError::Unfit)?;
+        let recent = self.shared.recent().get(digest);
+        match recent {
+            Some(ready) => Ok(ready),
+            None => self.take_turn(move |shared| shared.ready(kept)).await,
+        }
+    }
+
+    fn deployment(&self, settings: &Settings, collections: &[String]) -> Deployment {
+        Deployment::new(settings.clone(), collections, self.shared.compiler.clock())
+    }
+}
+
+/// A module was asked for as what it is not.
+fn elsewhere(ready: &Ready) -> LibraryError {
+    let kind = ready.described.kind();
+    let (module, kind_in_words) = (ready.digest.short(), kind.with_article());
+    LibraryError::Unfit(format!("module {module} is {kind_in_words}: deploy it with `lantern {kind} deploy`"))
 }
 
 impl Shared {
@@ -142,21 +201,21 @@ impl Shared {
         }
         let component = self.compiler.compile(bytes).map_err(LibraryError::Refused)?;
         let (pre, shape) = self.compiler.link(&component).map_err(LibraryError::Refused)?;
-        let description = self.compiler.describe(pre.clone()).map_err(LibraryError::Refused)?;
-        let Shape { imports, exports } = shape;
+        let description = self.compiler.describe(&pre, &shape).map_err(LibraryError::Refused)?;
+        let Shape { imports, exports, .. } = shape;
         let kept = Kept {
             digest,
             size: bytes.len() as u64,
             pushed_at: self.compiler.clock().now(),
+            world: description.kind().as_str().into(),
             description,
-            world: WORLD.into(),
             imports,
             exports,
         };
         self.shelf.put(&kept, bytes).map_err(|error| unavailable(&error))?;
         self.shelf.put_compiled(digest, &component);
         self.kept().push(kept.clone());
-        self.recent().put(Arc::new(Ready { digest, description: kept.description.clone(), pre }));
+        self.recent().put(Arc::new(Ready { digest, described: kept.description.clone(), pre }));
         Ok(kept)
     }
 
@@ -184,7 +243,7 @@ impl Shared {
             None => self.compile_again(digest)?,
         };
         let (pre, _) = self.compiler.link(&component).map_err(LibraryError::Refused)?;
-        let ready = Arc::new(Ready { digest, description: kept.description, pre });
+        let ready = Arc::new(Ready { digest, described: kept.description, pre });
         self.recent().put(ready.clone());
         Ok(ready)
     }

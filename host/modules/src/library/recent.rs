@@ -7,7 +7,7 @@ use std::{
 
 use lantern_core::Digest;
 
-use crate::module::Ready;
+use crate::ready::Ready;
 
 /// How many modules are kept although nobody uses them, so that a rollback finds its module ready.
 const UNUSED: usize = 16;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lantern_core::{
-    Document, Effects, Value, View, Write,
+    Document, Value, View, Write,
     batch::merge,
     documents::{MAX_KEY, MAX_SCAN, MAX_VALUE, Scan},
     module::{Failure, FailureKind},
@@ -14,7 +14,7 @@ use lantern_core::{
 };
 use serde_json::value::RawValue;
 
-use super::Deployment;
+use super::{Deployment, Room, shown};
 
 /// Up to so many writes are searched one by one; beyond that an index pays.
 const FEW: usize = 16;
@@ -29,7 +29,6 @@ pub(crate) struct Documents {
     writes: Vec<Write>,
     // For each collection the places of its writes by key; empty while the writes are few.
     index: Vec<HashMap<Arc<str>, usize>>,
-    written: u64,
 }
 
 /// A collection the module declared.
@@ -39,20 +38,19 @@ pub(crate) struct Collection(usize);
 impl Documents {
     /// No documents: what there is before the first call.
     pub(crate) fn new(deployment: Arc<Deployment>) -> Self {
-        Self { deployment, view: None, writes: Vec::new(), index: Vec::new(), written: 0 }
+        Self { deployment, view: None, writes: Vec::new(), index: Vec::new() }
     }
 
     /// Begins a call on top of what a view shows.
     pub(crate) fn begin(&mut self, view: Arc<dyn View>) {
         self.view = Some(view);
-        self.written = 0;
     }
 
     /// Ends the call and takes its writes.
-    pub(crate) fn end(&mut self) -> Effects {
+    pub(crate) fn end(&mut self) -> Vec<Write> {
         self.view = None;
         self.index.clear();
-        Effects { writes: std::mem::take(&mut self.writes) }
+        std::mem::take(&mut self.writes)
     }
 
     /// The collection of a name, where the module declared it.
@@ -78,7 +76,13 @@ impl Documents {
     }
 
     /// Writes the document at a key.
-    pub(crate) fn put(&mut self, collection: Collection, key: Arc<str>, value: Value) -> Result<(), Failure> {
+    pub(crate) fn put(
+        &mut self,
+        room: &mut Room,
+        collection: Collection,
+        key: Arc<str>,
+        value: Value,
+    ) -> Result<(), Failure> {
         if value.len() > MAX_VALUE {
             let (name, key, length) = (self.name(collection), shown(&key), value.len());
             return Err(limit(format!(
@@ -90,12 +94,12 @@ impl Documents {
             let (name, key) = (self.name(collection), shown(&key));
             return Err(limit(format!("the document `{key}` of the collection `{name}` is no JSON: {error}")));
         }
-        self.write(collection, key, Some(value))
+        self.write(room, collection, key, Some(value))
     }
 
     /// Removes the document at a key.
-    pub(crate) fn delete(&mut self, collection: Collection, key: Arc<str>) -> Result<(), Failure> {
-        self.write(collection, key, None)
+    pub(crate) fn delete(&mut self, room: &mut Room, collection: Collection, key: Arc<str>) -> Result<(), Failure> {
+        self.write(room, collection, key, None)
     }
 
     /// Documents in ascending order of the bytes of their keys.
@@ -141,8 +145,14 @@ impl Documents {
         Ok(found)
     }
 
-    fn write(&mut self, collection: Collection, key: Arc<str>, value: Option<Value>) -> Result<(), Failure> {
-        self.charge(collection, &key, value.as_ref())?;
+    fn write(
+        &mut self,
+        room: &mut Room,
+        collection: Collection,
+        key: Arc<str>,
+        value: Option<Value>,
+    ) -> Result<(), Failure> {
+        self.charge(room, collection, &key, value.as_ref())?;
         if let Some(place) = self.place(collection, &key) {
             self.writes[place].value = value;
             return Ok(());
@@ -158,23 +168,20 @@ impl Documents {
         Ok(())
     }
 
-    fn charge(&mut self, collection: Collection, key: &str, value: Option<&Value>) -> Result<(), Failure> {
+    fn charge(&self, room: &mut Room, collection: Collection, key: &str, value: Option<&Value>) -> Result<(), Failure> {
         if key.len() > MAX_KEY {
             let (name, length, key) = (self.name(collection), key.len(), shown(key));
             return Err(limit(format!(
                 "the key `{key}` of the collection `{name}` has {length} bytes: at most {MAX_KEY} are allowed"
             )));
         }
-        self.written += (key.len() + value.map_or(0, |value| value.len())) as u64;
-        let allowed = self.deployment.settings.limits.host_call_bytes;
-        if self.written > allowed {
+        room.take(key.len() + value.map_or(0, |value| value.len())).map_err(|allowed| {
             let (name, key) = (self.name(collection), shown(key));
-            return Err(limit(format!(
-                "with the document `{key}` of the collection `{name}` the call writes more than {allowed} bytes \
+            limit(format!(
+                "with the document `{key}` of the collection `{name}` the call hands over more than {allowed} bytes \
                  (`host_call_bytes`)"
-            )));
-        }
-        Ok(())
+            ))
+        })
     }
 
     /// Where the call's own write of a key is.
@@ -215,15 +222,6 @@ fn host(collection: &str, error: &ReadModelError) -> Failure {
     Failure::new(FailureKind::Host, format!("the collection `{collection}` could not be read: {error}"))
 }
 
-/// A text of the module as an error shows it: a key may be a megabyte long.
-fn shown(text: &str) -> String {
-    let mut shown = text.chars().take(100).collect::<String>().escape_debug().to_string();
-    if text.chars().nth(100).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 fn listed(collections: &[Arc<str>]) -> String {
     if collections.is_empty() {
         return "none".into();
@@ -233,7 +231,10 @@ fn listed(collections: &[Arc<str>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lantern_core::{Name, SystemClock, module::Settings};
+    use lantern_core::{
+        Grants, Kind, Name, SystemClock,
+        module::{Limits, Settings},
+    };
 
     use super::*;
 
@@ -257,17 +258,22 @@ mod tests {
     }
 
     fn documents(memory_bytes: u64) -> Documents {
-        let mut settings = Settings {
-            projection: Name::new("p").unwrap(),
-            limits: Default::default(),
+        let settings = Settings {
+            kind: Kind::Projection,
+            name: Name::new("p").unwrap(),
+            limits: Limits { memory_bytes, ..Limits::default() },
             config: BTreeMap::new(),
+            grants: Grants::default(),
         };
-        settings.limits.memory_bytes = memory_bytes;
-        let collections = vec!["c".into(), "d".into()];
-        let mut documents =
-            Documents::new(Arc::new(Deployment { settings, collections, clock: Arc::new(SystemClock) }));
+        let collections = ["c".to_owned(), "d".to_owned()];
+        let mut documents = Documents::new(Arc::new(Deployment::new(settings, &collections, Arc::new(SystemClock))));
         documents.begin(Arc::new(Thousand));
         documents
+    }
+
+    /// Room that is never short.
+    fn room() -> Room {
+        Room::new(u64::MAX)
     }
 
     fn scan(prefix: &str, after: Option<&str>, limit: usize) -> Scan {
@@ -280,15 +286,15 @@ mod tests {
         let (c, d) = (documents.collection("c").unwrap(), documents.collection("d").unwrap());
         for count in 1..=10 * FEW {
             let key: Arc<str> = format!("k{count:04}").into();
-            documents.put(c, key.clone(), "1".into()).unwrap();
-            documents.put(c, key.clone(), count.to_string().into()).unwrap();
-            documents.delete(d, key.clone()).unwrap();
+            documents.put(&mut room(), c, key.clone(), "1".into()).unwrap();
+            documents.put(&mut room(), c, key.clone(), count.to_string().into()).unwrap();
+            documents.delete(&mut room(), d, key.clone()).unwrap();
             assert_eq!(documents.get(c, &key).unwrap().as_deref(), Some(count.to_string().as_str()));
             assert_eq!(documents.get(c, "k0001").unwrap().as_deref(), Some("1"));
             assert_eq!(documents.get(d, &key).unwrap(), None);
             assert_eq!(documents.get(c, "k0999").unwrap().as_deref(), Some("0"), "the read model's");
         }
-        assert_eq!(documents.end().writes.len(), 2 * 10 * FEW, "one write a key");
+        assert_eq!(documents.end().len(), 2 * 10 * FEW, "one write a key");
         documents.begin(Arc::new(Thousand));
         assert_eq!(documents.get(c, "k0001").unwrap().as_deref(), Some("0"), "the next call begins anew");
     }
@@ -297,9 +303,9 @@ mod tests {
     fn a_scan_shows_own_writes_in_their_places() {
         let mut documents = documents(1 << 20);
         let c = documents.collection("c").unwrap();
-        documents.put(c, "k0001x".into(), "1".into()).unwrap();
-        documents.delete(c, "k0000".into()).unwrap();
-        documents.put(c, "k0002".into(), "2".into()).unwrap();
+        documents.put(&mut room(), c, "k0001x".into(), "1".into()).unwrap();
+        documents.delete(&mut room(), c, "k0000".into()).unwrap();
+        documents.put(&mut room(), c, "k0002".into(), "2".into()).unwrap();
         let found = documents.scan(c, scan("k", None, 3)).unwrap();
         let found = found.iter().map(|document| (document.key.as_str(), &*document.value)).collect::<Vec<_>>();
         assert_eq!(found, [("k0001", "0"), ("k0001x", "1"), ("k0002", "2")]);

@@ -184,7 +184,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lantern_core::{
-        Name, SystemClock,
+        Grants, Kind, Name, SystemClock,
         module::{Limits, Settings},
         witness::{SpanKind, SpanStatus},
     };
@@ -192,9 +192,9 @@ mod tests {
     use super::*;
 
     fn telemetry(limits: Limits) -> Telemetry {
-        let settings = Settings { projection: Name::new("p").unwrap(), limits, config: BTreeMap::new() };
-        let deployment = Deployment { settings, collections: Vec::new(), clock: Arc::new(SystemClock) };
-        let mut telemetry = Telemetry::new(Arc::new(deployment));
+        let (name, config) = (Name::new("p").unwrap(), BTreeMap::new());
+        let settings = Settings { kind: Kind::Projection, name, limits, config, grants: Grants::default() };
+        let mut telemetry = Telemetry::new(Arc::new(Deployment::new(settings, &[], Arc::new(SystemClock))));
         let trace = TraceContext { trace_id: 1, span_id: 7, flags: TraceContext::SAMPLED, state: None };
         telemetry.begin(Some(&trace));
         telemetry

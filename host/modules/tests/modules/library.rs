@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use lantern_core::{Clock, Digest, Library as _, SystemClock, module::LibraryError};
+use lantern_core::{
+    Clock, Digest, Library as _, SystemClock,
+    module::{Described, LibraryError},
+};
 use lantern_modules::Library;
 use tempfile::TempDir;
 
@@ -42,8 +45,9 @@ async fn a_module_is_kept_with_what_it_is() {
     let bytes = guest("counter");
     let kept = library.push(bytes.clone()).await.unwrap();
     assert_eq!((kept.digest, kept.size), (Digest::of(&bytes), bytes.len() as u64));
-    assert_eq!((kept.description.name.as_str(), kept.world.as_str()), ("counter", "projection"));
-    assert_eq!(kept.description.collections, ["counts"]);
+    assert_eq!((kept.description.name(), kept.world.as_str()), ("counter", "projection"));
+    let Described::Projection(description) = &kept.description else { panic!("{:?}", kept.description) };
+    assert_eq!(description.collections, ["counts"]);
     assert!(kept.imports.contains(&"lantern:module/documents@0.1.0".into()), "{:?}", kept.imports);
     assert!(kept.exports.contains(&"describe".into()) && kept.exports.contains(&"handle".into()), "{:?}", kept.exports);
     assert_eq!(library.inspect(kept.digest).await.unwrap(), kept);

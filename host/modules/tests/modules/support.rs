@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use lantern_core::{
-    BatchView, Call, Cause, Digest, Document, Event, EventType, Instance, Library as _, Metadata, Module, Outcome,
-    Payload, Position, Name, StreamName, SystemClock, Timestamp, Value, Version, View,
+    BatchView, Call, Cause, Digest, Document, Event, EventType, Grants, Instance, Kind, Library as _, Metadata, Module,
+    Name, Outcome, Payload, Position, StreamName, SystemClock, Timestamp, Value, Version, View,
     documents::Scan,
     module::{Failure, Limits, Settings},
     read_model::ReadModelError,
@@ -36,9 +36,11 @@ pub(crate) fn library() -> Library {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        projection: Name::new("tested").unwrap(),
+        kind: Kind::Projection,
+        name: Name::new("tested").unwrap(),
         limits: Limits { deadline_ms: 10_000, ..Limits::default() },
         config: BTreeMap::new(),
+        grants: Grants::default(),
     }
 }
 
@@ -107,7 +109,7 @@ pub(crate) fn project(instance: &mut Box<dyn Instance>, events: &[Event], collec
     let model = Arc::new(BatchView::new(nothing(), None));
     for event in events {
         let view: Arc<dyn View> = model.clone();
-        model.fold(instance.handle(&call(event), &view).result.unwrap());
+        model.fold(instance.handle(&call(event), &view).result.unwrap().writes);
     }
     let all = Scan { limit: usize::MAX, ..Scan::default() };
     model.scan(collection, &all).unwrap().into_iter().map(|document| (document.key, document.value)).collect()

@@ -1,5 +1,5 @@
-//! `wasi:io`: streams and polling. Everything a projection can hold is ready at once or never; a handler waits for the
-//! answers of its requests, no longer than the call may take.
+//! `wasi:io`: streams and polling. Everything a module can hold is ready at once or never; but a handler waits for the
+//! answers of its requests and for alarms of a real clock, no longer than the call may take.
 
 use std::{pin::pin, time::Instant};
 
@@ -133,7 +133,7 @@ impl HostInputStream for Guest {
 impl Guest {
     fn patience(&self) -> Patience {
         let deadline_ms = self.state.deployment.settings.limits.deadline_ms;
-        Patience { until: self.requests.patience(), deadline_ms }
+        Patience { until: self.requests.patience().or(self.deadline), deadline_ms }
     }
 }
 
@@ -164,7 +164,7 @@ impl Patience {
 
     fn late(self) -> wasmtime::Error {
         let message = format!(
-            "the call took longer than {} ms (`deadline_ms`): it was waiting for the answer of a request",
+            "the call took longer than {} ms (`deadline_ms`): it was waiting for an answer or an alarm",
             self.deadline_ms
         );
         Failure::new(FailureKind::Deadline, message).into()
@@ -172,5 +172,7 @@ impl Patience {
 }
 
 fn asleep() -> wasmtime::Error {
-    Failure::new(FailureKind::Limit, "the module wants to sleep: a projection cannot, its clock stands still").into()
+    let message = "the module wants to sleep: it cannot, its clock stands still (a handler is granted a real one by \
+                   `--grant time`)";
+    Failure::new(FailureKind::Limit, message).into()
 }

@@ -1,5 +1,6 @@
-//! The interfaces of WASI 0.2 as a projection sees them: deterministic and empty. No arguments, environment, files or
-//! network; nothing to read; clocks that stand still; random numbers that belong to the event.
+//! The interfaces of WASI 0.2 as modules see them: deterministic and empty. No arguments, environment, files or sockets;
+//! nothing to read; clocks that stand still; random numbers that belong to what is in hand. What a handler is granted
+//! beyond that is real.
 
 mod clocks;
 pub(super) mod http;

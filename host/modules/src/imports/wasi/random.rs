@@ -1,4 +1,5 @@
-//! `wasi:random`: numbers that belong to the event in hand, so that handling it again gives the same ones.
+//! `wasi:random`: numbers that belong to what is in hand, so that doing it again gives the same ones; a handler may be
+//! granted real ones.
 
 use lantern_core::module::{Failure, FailureKind};
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};

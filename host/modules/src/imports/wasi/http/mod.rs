@@ -29,7 +29,7 @@ use wasmtime_wasi_http::{
 
 pub(crate) use self::{
     requests::{NothingSent, Requests},
-    waiting::until,
+    waiting::{at, until},
 };
 use crate::guest::Guest;
 
