@@ -6,7 +6,9 @@ use lantern_guest::prelude::*;
 #[derive(Deserialize)]
 enum OrderEvent {
     OrderPlaced { customer: String, amount_cents: u64 },
+    OrderPaid,
     OrderShipped,
+    OrderCancelled,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -53,6 +55,7 @@ impl Projection for Orders {
     const NAME: &str = "orders";
     const CATEGORIES: &[&str] = &["Order"];
     const COLLECTIONS: &[&str] = &[ORDERS.name(), TOTALS.name(), CUSTOMERS.name()];
+    const SCHEMA_VERSIONS: &[(&str, u32)] = &[("OrderPlaced", 2)];
     type Data = OrderEvent;
 
     fn handle(event: &Event, data: OrderEvent) -> Result<(), Failure> {
@@ -75,6 +78,8 @@ impl Projection for Orders {
                 totals.placed += 1;
                 totals.amount += amount_cents;
             }
+            OrderEvent::OrderPaid => order.status = "paid".to_owned(),
+            OrderEvent::OrderCancelled => order.status = "cancelled".to_owned(),
             OrderEvent::OrderShipped => {
                 order.status = "shipped".to_owned();
                 order.shipped_at = Some(event.time());
@@ -94,29 +99,49 @@ lantern_guest::projection!(Orders);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lantern_guest::testing::TestHost;
+    use lantern_testing::prelude::*;
+
+    fn placed(customer: &str, amount_cents: u64) -> Sample {
+        event(
+            "OrderPlaced",
+            json!({ "customer": customer, "item": "lamp", "quantity": 1, "amount_cents": amount_cents }),
+        )
+    }
 
     #[test]
-    fn orders_are_counted() -> Result<(), Failure> {
-        let mut host = TestHost::<Orders>::new();
-        host.handle("Order-1", "OrderPlaced", r#"{"customer":"ada","item":"lamp","quantity":1,"amount_cents":4900}"#)?;
-        host.handle("Order-2", "OrderPlaced", r#"{"customer":"bob","amount_cents":100}"#)?;
-        host.handle("Order-1", "OrderShipped", r#"{"carrier":"post"}"#)?;
-        assert_eq!(host.documents("totals")["all"], r#"{"placed":2,"shipped":1,"amount":5000}"#);
-        assert_eq!(
-            host.documents("orders")["1"],
-            r#"{"status":"shipped","customer":"ada","amount":4900,"placed_at":"2026-01-01T00:00:00.000Z","shipped_at":"2026-01-01T00:00:00.000Z","handled_by":"2.0.0","position":3}"#
-        );
-        assert_eq!(host.documents("by_customer")["ada"], r#"{"placed":1,"shipped":1,"amount":4900}"#);
-        assert_eq!(host.spans().len(), 3);
-        Ok(())
+    fn orders_are_counted() {
+        projection::<Orders>()
+            .given("Order-1", placed("ada", 4900))
+            .given("Order-2", placed("bob", 100))
+            .given("Order-1", event("OrderPaid", json!({ "amount_cents": 4900 })))
+            .when("Order-1", event("OrderShipped", json!({ "carrier": "post" })))
+            .then_documents("totals", json!({ "all": { "placed": 2, "shipped": 1, "amount": 5000 } }))
+            .then_document("by_customer", "ada", json!({ "placed": 1, "shipped": 1, "amount": 4900 }))
+            .then_document(
+                "orders",
+                "1",
+                json!({
+                    "status": "shipped", "customer": "ada", "amount": 4900, "placed_at": "2026-01-01T00:00:00.000Z",
+                    "shipped_at": "2026-01-01T00:00:00.000Z", "handled_by": "2.0.0", "position": 4,
+                }),
+            );
+    }
+
+    #[test]
+    fn what_is_paid_or_cancelled_counts_as_before() {
+        for (kind, status) in [("OrderPaid", "paid"), ("OrderCancelled", "cancelled")] {
+            let handled = projection::<Orders>()
+                .given("Order-1", placed("ada", 4900))
+                .when("Order-1", event(kind, json!({})))
+                .then_documents("totals", json!({ "all": { "placed": 1, "shipped": 0, "amount": 4900 } }));
+            assert_eq!(handled.documents("orders")["1"]["status"], status);
+        }
     }
 
     #[test]
     fn an_order_without_amount_is_refused_and_leaves_no_trace() {
-        let mut host = TestHost::<Orders>::new();
-        let failure = host.handle("Order-1", "OrderPlaced", r#"{"customer":"ada"}"#).err();
-        assert!(failure.is_some_and(|failure| failure.reason().contains("missing field `amount_cents`")));
-        assert!(host.documents("orders").is_empty());
+        let handled = projection::<Orders>().when("Order-1", event("OrderPlaced", json!({ "customer": "ada" })));
+        handled.then_failed("missing field `amount_cents`");
+        assert!(handled.documents("orders").is_empty());
     }
 }

@@ -87,6 +87,30 @@ impl Request {
         self
     }
 
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The headers, in order.
+    #[must_use]
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The bytes of the body.
+    #[must_use]
+    pub fn as_body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Sends the request and reads the answer, of whatever status.
     ///
     /// # Errors
