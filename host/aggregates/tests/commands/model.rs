@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 use lantern_aggregates::{Capacity, CommandError};
-use lantern_core::{Decision, Version};
+use lantern_core::{Decision, Version, log::AppendError};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -82,11 +82,12 @@ async fn send(host: &Host, model: &mut Model, (id, stream, kind, amount): (u8, u
     let command = command(Uuid::from_u128(u128::from(id)), &format!("Account-{stream}"), kind, amount);
     let result = host.aggregates.send(command.clone(), None).await;
     if let Some((first_stream, version, events)) = model.done.get(&id) {
-        if *first_stream == stream {
+        if let Err(CommandError::Append(AppendError::Unavailable(_))) = result {
+            // The log was asked, and its answer lost.
+        } else if *first_stream == stream {
             let answer = result.unwrap();
             assert_eq!((answer.version, answer.events.len(), answer.repeated), (*version, *events, true));
         } else {
-            // Where nothing is to be appended, the id meets nothing of its own; it is looked up all the same.
             assert!(matches!(result, Err(CommandError::IdTaken { .. })), "{result:?}");
         }
         return;
@@ -118,7 +119,7 @@ async fn send(host: &Host, model: &mut Model, (id, stream, kind, amount): (u8, u
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_model_is_right(steps in prop::collection::vec(step(), 1..80)) {

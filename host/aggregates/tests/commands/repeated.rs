@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use lantern_aggregates::{Answer, CommandError};
+use lantern_aggregates::{Aggregates, Answer, CommandError};
 use lantern_core::Version;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, command};
+use crate::host::{Account, Host, bounded, command};
 
 fn first(answer: &Answer) -> Answer {
     Answer { attempts: 0, repeated: true, ..answer.clone() }
@@ -69,20 +69,36 @@ async fn another_decision_under_the_same_id_is_not_appended() {
 async fn duplicates_at_the_same_time_have_one_effect() {
     let host = Host::start().await;
     host.deploy(&Account::new("one")).await;
-    let other = host.other().await;
     host.add_to("Account-1", 100).await;
-    for round in 0..50_u128 {
-        let mut duplicates = JoinSet::new();
-        for number in 0..8 {
-            let aggregates = if number % 2 == 0 { host.aggregates.clone() } else { other.clone() };
-            let command = command(Uuid::from_u128(round), "Account-1", "Take", 2);
-            duplicates.spawn(async move { aggregates.send(command, None).await.unwrap() });
-        }
-        let answers = duplicates.join_all().await;
+    for round in 0..50 {
+        let answers = send_eight(&[&host.aggregates], round).await;
         assert_eq!(answers.iter().filter(|answer| !answer.repeated).count(), 1, "round {round}");
         assert!(answers.iter().all(|answer| first(answer) == first(&answers[0])), "round {round}: {answers:?}");
     }
     assert_eq!(host.folded("Account-1").await.sum, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_at_two_hosts_have_one_effect() {
+    let host = Host::start().await;
+    host.deploy(&Account::new("one")).await;
+    let other = host.other().await;
+    host.add_to("Account-1", 100).await;
+    for round in 0..50 {
+        let answers = send_eight(&[&host.aggregates, &other], round).await;
+        assert!(answers.iter().all(|answer| first(answer) == first(&answers[0])), "round {round}: {answers:?}");
+    }
+    assert_eq!(host.folded("Account-1").await.sum, 0);
+}
+
+async fn send_eight(hosts: &[&Aggregates], round: u128) -> Vec<Answer> {
+    let mut duplicates = JoinSet::new();
+    for number in 0..8 {
+        let aggregates = hosts[number % hosts.len()].clone();
+        let command = command(Uuid::from_u128(round), "Account-1", "Take", 2);
+        duplicates.spawn(async move { aggregates.send(command, None).await.unwrap() });
+    }
+    bounded(duplicates.join_all()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
