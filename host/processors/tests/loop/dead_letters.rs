@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use lantern_core::{
-    Position, State,
+    Kind, Position, State,
     journal::{FailurePolicy, OnFailure},
     module::{Failure, FailureKind},
     parked::Standing,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lantern_core::module::FailureKind;
+use lantern_core::{Kind, module::FailureKind};
 use lantern_processors::Selection;
 
 use crate::host::{Faults, Host, failing, name};

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lantern_core::{Happening, Position, State};
+use lantern_core::{Happening, Kind, Position, State};
 use lantern_processors::Refusal;
 
-use crate::host::{Closure, Faults, Host, name, noting, put};
+use crate::host::{Closure, Faults, Host, name, noting, put, subject};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_handled_once_and_in_order() {

@@ -2,9 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crashes;
 mod dead_letters;
 mod faults;
+mod handlers;
 mod host;
 mod life;
+mod modules;
 mod rebuild;
+mod storage;
 mod swap;
+mod timers;
+mod upcasting;

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use lantern_core::{Digest, Happening, Position, State, module::FailureKind};
+use lantern_core::{Digest, Happening, Kind, Position, State, module::FailureKind};
 use lantern_processors::Refusal;
 
-use crate::host::{Host, bounded, failing, name, noting};
+use crate::host::{Host, bounded, failing, name, noting, subject};
 
 async fn rebuilt(host: &Host) {
     host.until(|status| status.rebuild.is_none()).await;
@@ -83,7 +83,7 @@ async fn a_rebuild_that_was_interrupted_goes_on_after_a_restart() {
     host.deploy(noting()).await;
     host.caught_up().await;
     let other = host.add(failing("other", "\"never\"", FailureKind::Trap));
-    host.journal.append(&subject(), Happening::RebuildStarted { generation: 2, module: other }).await.unwrap();
+    host.world.journal.append(&subject(), Happening::RebuildStarted { generation: 2, module: other }).await.unwrap();
     host.restart().await;
     rebuilt(&host).await;
     let status = host.caught_up().await;

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lantern_core::{Digest, Happening, Position, State, module::FailureKind};
+use lantern_core::{Digest, Happening, Kind, Position, State, module::FailureKind};
 use lantern_processors::Refusal;
 
-use crate::host::{Closure, Faults, Host, failing, name, note, noting, put};
+use crate::host::{Closure, Faults, Host, failing, name, note, noting, put, subject};
 
 /// Writes its own name for every position.
 fn signing(sign: &'static str) -> Closure {
@@ -44,7 +44,7 @@ async fn versions_change_exactly_at_the_recorded_positions() {
     host.restart().await;
     let recorded: Vec<Position> = host
         .supervisor
-        .history(&name())
+        .history(Kind::Projection, &name())
         .await
         .unwrap()
         .into_iter()
