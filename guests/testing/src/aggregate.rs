@@ -1,10 +1,10 @@
 //! Tests of aggregates: given events, when a command, then events or a rejection.
 
 use crate::{BEGIN, Sample, diff, switch};
-use lantern_guest::bindings::aggregate::exports::lantern::module::aggregates;
+use lantern_guest::bindings::aggregate::exports::lantern::module::aggregates::{self, Rejection};
 use lantern_guest::bindings::lantern::module::types::{self, Payload};
 use lantern_guest::exports::Loaded;
-use lantern_guest::{Aggregate, Rejection, Time};
+use lantern_guest::{Aggregate, Time};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,17 +25,13 @@ pub fn aggregate<A: Aggregate + 'static>() -> AggregateTest {
     AggregateTest { decider: decider::<A>(), versions: A::SCHEMA_VERSIONS, time: BEGIN, version: 0 }
 }
 
-#[cfg(not(feature = "component"))]
 #[track_caller]
 fn decider<A: Aggregate + 'static>() -> Box<dyn Decider> {
-    switch::check();
-    Box::new(Native { stream: stream::<A>(), loaded: Loaded::<A>::empty(stream::<A>()) })
-}
-
-#[cfg(feature = "component")]
-#[track_caller]
-fn decider<A: Aggregate + 'static>() -> Box<dyn Decider> {
-    Box::new(crate::component::decider(&switch::component(), &stream::<A>()))
+    match switch::component() {
+        #[cfg(feature = "component")]
+        Some(path) => Box::new(crate::component::decider(&path, &stream::<A>())),
+        _ => Box::new(Native { stream: stream::<A>(), loaded: Loaded::<A>::empty(stream::<A>()) }),
+    }
 }
 
 fn stream<A: Aggregate>() -> String {
@@ -127,7 +123,7 @@ impl Decided {
     pub fn then_rejected(self, code: &str) -> Self {
         let actual = match &self.result {
             Ok(events) => events.iter().map(|event| event.shown(self.test.versions)).collect(),
-            Err(rejection) if rejection.code() == code => return self,
+            Err(rejection) if rejection.code == code => return self,
             Err(rejection) => shown(rejection),
         };
         diff::check("the rejection", &json!({ "rejected": code }), &actual);
@@ -137,7 +133,7 @@ impl Decided {
     /// The command is rejected with these details.
     #[track_caller]
     pub fn then_details(self, expected: impl Serialize) -> Self {
-        let details = self.result.as_ref().err().and_then(Rejection::details);
+        let details = self.result.as_ref().err().and_then(|rejection| rejection.details.as_deref());
         let actual = details.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         diff::check("the details of the rejection", &json!(expected), &actual);
         self
@@ -153,7 +149,7 @@ impl Decided {
 }
 
 fn shown(rejection: &Rejection) -> Value {
-    json!({ "rejected": rejection.code(), "message": rejection.message(), "details": rejection.details() })
+    json!({ "rejected": rejection.code, "message": rejection.message, "details": rejection.details })
 }
 
 /// An aggregate in this process.

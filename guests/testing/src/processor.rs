@@ -105,21 +105,18 @@ impl ProcessorTest {
         Handled { processor, versions: self.versions, time: self.time, result: Ok(()) }.when(stream, event)
     }
 
-    #[cfg(not(feature = "component"))]
     #[track_caller]
     fn processor(&self) -> Box<dyn Processor> {
-        switch::check();
-        (self.native)(&self.setup)
-    }
-
-    #[cfg(feature = "component")]
-    #[track_caller]
-    fn processor(&self) -> Box<dyn Processor> {
-        if !self.setup.answers.is_empty() {
-            eprintln!("this test gives answers to requests, so it runs in this process and not against the component");
-            return (self.native)(&self.setup);
+        let native = || (self.native)(&self.setup);
+        match switch::component() {
+            Some(_) if !self.setup.answers.is_empty() => {
+                eprintln!("this test gives answers to requests: it runs in this process, not against the component");
+                native()
+            }
+            #[cfg(feature = "component")]
+            Some(path) => Box::new(crate::component::processor(&path, self.kind, &self.setup)),
+            _ => native(),
         }
-        Box::new(crate::component::processor(&switch::component(), self.kind, &self.setup))
     }
 }
 

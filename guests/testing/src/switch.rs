@@ -1,24 +1,26 @@
-//! The switch between the module as it is and its compiled component.
+//! The switch between the module as it is and its compiled component: the feature `component`.
 
 use std::env;
+use std::path::PathBuf;
 
 /// Names the component that the tests run against.
 const VARIABLE: &str = "LANTERN_TEST_COMPONENT";
 
-/// Refuses a component that this build of the tests cannot run.
+/// The component that the tests run against; none without the feature.
 #[cfg(not(feature = "component"))]
 #[track_caller]
-pub(crate) fn check() {
+pub(crate) fn component() -> Option<PathBuf> {
     assert!(
         env::var_os(VARIABLE).is_none(),
         "{VARIABLE} is set, but the tests are built without an engine: add `--features lantern-testing/component`"
     );
+    None
 }
 
 /// The component that the tests run against: the one the variable names, otherwise the release build of the package.
 #[cfg(feature = "component")]
 #[track_caller]
-pub(crate) fn component() -> std::path::PathBuf {
+pub(crate) fn component() -> Option<PathBuf> {
     let path = env::var_os(VARIABLE).map_or_else(built, Into::into);
     assert!(
         path.is_file(),
@@ -26,12 +28,12 @@ pub(crate) fn component() -> std::path::PathBuf {
          in {VARIABLE}",
         path.display()
     );
-    path
+    Some(path)
 }
 
 #[cfg(feature = "component")]
 #[track_caller]
-fn built() -> std::path::PathBuf {
+fn built() -> PathBuf {
     let (Ok(package), Ok(test)) = (env::var("CARGO_PKG_NAME"), env::current_exe()) else {
         panic!("which component is meant? Run the tests with `cargo test`, or name it in {VARIABLE}");
     };

@@ -21,17 +21,13 @@ pub fn upcaster<U: Upcaster + 'static>() -> UpcasterTest {
     UpcasterTest { stepper: stepper::<U>() }
 }
 
-#[cfg(not(feature = "component"))]
 #[track_caller]
 fn stepper<U: Upcaster + 'static>() -> Box<dyn Stepper> {
-    switch::check();
-    Box::new(Native { steps: || exports::describe_upcaster::<U>("").steps, step: exports::upcast::<U> })
-}
-
-#[cfg(feature = "component")]
-#[track_caller]
-fn stepper<U: Upcaster + 'static>() -> Box<dyn Stepper> {
-    Box::new(crate::component::stepper(&switch::component()))
+    match switch::component() {
+        #[cfg(feature = "component")]
+        Some(path) => Box::new(crate::component::stepper(&path)),
+        _ => Box::new(Native { steps: || exports::describe_upcaster::<U>("").steps, step: exports::upcast::<U> }),
+    }
 }
 
 /// An upcaster before anything happens.
@@ -102,7 +98,6 @@ fn sample(form: &Form) -> Sample {
 }
 
 /// An upcaster in this process.
-#[cfg_attr(feature = "component", allow(dead_code, reason = "the component runs in its place"))]
 struct Native {
     steps: fn() -> Vec<Step>,
     step: fn(Form) -> Result<Form, String>,
