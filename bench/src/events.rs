@@ -34,6 +34,7 @@ const TYPES: [&str; 12] = [
 
 /// Makes events, always the same ones in the same order.
 pub(crate) struct Generator {
+    category: &'static str,
     rng: Rng,
     types: Vec<EventType>,
     under_way: Vec<Application>,
@@ -49,14 +50,26 @@ struct Application {
 impl Generator {
     /// A generator at its first event.
     pub(crate) fn new() -> anyhow::Result<Self> {
+        Self::of("LoanApplication")
+    }
+
+    /// A generator of the same events in streams of another category.
+    pub(crate) fn of(category: &'static str) -> anyhow::Result<Self> {
         let types = TYPES.iter().map(|name| EventType::new(*name)).collect::<Result<_, _>>()?;
-        Ok(Self { rng: Rng::with_seed(2012), types, under_way: Vec::new(), next_application: 173_688, made: 0 })
+        Ok(Self {
+            category,
+            rng: Rng::with_seed(2012),
+            types,
+            under_way: Vec::new(),
+            next_application: 173_688,
+            made: 0,
+        })
     }
 
     /// The next event and its stream.
     pub(crate) fn event(&mut self) -> anyhow::Result<(StreamName, NewEvent)> {
         if self.under_way.len() < UNDER_WAY {
-            let stream = StreamName::new(format!("LoanApplication-{}", self.next_application))?;
+            let stream = StreamName::new(format!("{}-{}", self.category, self.next_application))?;
             self.next_application += 1;
             self.under_way.push(Application { stream, events: 0 });
         }

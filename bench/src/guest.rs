@@ -12,15 +12,16 @@ use wasmtime::{
 mod bindings {
     #![allow(dead_code, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
 
+    // The exports of a handler are those of a projection, and its imports are more.
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "projection",
+        world: "handler",
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
 
-pub(crate) use bindings::lantern::module::types::{Event, Payload};
-use bindings::{Projection, ProjectionPre, lantern::module::types::TraceContext};
+pub(crate) use bindings::lantern::module::types::{Event, PayloadParam as Payload};
+use bindings::{Handler, HandlerPre, lantern::module::types::TraceContext};
 
 /// The interface of the read model.
 const DOCUMENTS: &str = "lantern:module/documents@0.1.0";
@@ -31,13 +32,13 @@ const GET: &str = "select value from document where collection = 1 and key = ?1"
 /// A guest, compiled and linked.
 #[derive(Clone)]
 pub(crate) struct Program {
-    pre: ProjectionPre<Kept>,
+    pre: HandlerPre<Kept>,
 }
 
 /// A running guest and the documents it sees.
 pub(crate) struct Guest {
     store: Store<Kept>,
-    exports: Projection,
+    exports: Handler,
 }
 
 /// The documents of one collection: those seen so far, and those the call in hand has written.
@@ -59,7 +60,7 @@ impl Program {
         documents.func_wrap("put", put)?;
         // The guests of the benchmarks call nothing else.
         linker.define_unknown_imports_as_traps(&component)?;
-        Ok(Self { pre: ProjectionPre::new(linker.instantiate_pre(&component)?)? })
+        Ok(Self { pre: HandlerPre::new(linker.instantiate_pre(&component)?)? })
     }
 
     /// Starts the guest, on top of the documents of a read model where one is given.

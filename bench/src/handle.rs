@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
 use lantern_core::{
-    Call, Cause, Document, Event, EventId, Instance, Metadata, Payload, Position, StreamName, Timestamp, Value,
+    Call, Cause, Document, Event, EventId, Instance, Kind, Metadata, Payload, Position, StreamName, Timestamp, Value,
     Version, View, documents::Scan, read_model::ReadModelError,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     world::settings,
 };
 
-const GUEST: &str = "empty";
+pub(crate) const GUEST: &str = "empty";
 
 /// How many calls one round of each has.
 const CALLS: u64 = 200_000;
@@ -72,7 +72,7 @@ fn measure(mut host: Box<dyn Instance>, program: &Program, rounds: u32) -> Resul
     Ok((of_host, of_bare))
 }
 
-fn by_host(instance: &mut dyn Instance, event: &Event, view: &Arc<dyn View>) -> Result<f64> {
+pub(crate) fn by_host(instance: &mut dyn Instance, event: &Event, view: &Arc<dyn View>) -> Result<f64> {
     let began = Instant::now();
     for _ in 0..CALLS {
         let call = Call { event: black_box(event), cause: Cause::Live, attempt: 1, trace: None };

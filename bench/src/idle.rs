@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::Result;
-use lantern_core::{Call, Cause, Digest, Instance, Name, View};
+use lantern_core::{Call, Cause, Digest, Instance, Kind, Name, View};
 use lantern_processors::Start;
 
 use crate::{
@@ -64,7 +64,7 @@ async fn projected(world: &World, report: &mut Report, digest: Digest, count: us
     for number in 0..count {
         let name = Name::new(format!("idle-{number}"))?;
         host.deploy(&name, digest, Start::Beginning).await?;
-        whole(&host.supervisor.wait(&name, filled.head).await?, filled.head)?;
+        whole(&host.supervisor.wait(Kind::Projection, &name, filled.head).await?, filled.head)?;
     }
     let (after, took) = (resident(), began.elapsed());
     let each = after.saturating_sub(before) / count as u64;

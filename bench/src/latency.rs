@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lantern_core::{Batch, Position, Name};
+use lantern_core::{Batch, Kind, Name, Position};
 use lantern_processors::Start;
 
 use crate::{
@@ -64,7 +64,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     host.deploy(&name, digest, Start::Beginning).await?;
     let sent = steady(host.log.clone(), &mut Generator::new()?, RATE, bench.arguments.seconds).await?;
     let head = Position(sent.len() as u64);
-    whole(&host.supervisor.wait(&name, head).await?, head)?;
+    whole(&host.supervisor.wait(Kind::Projection, &name, head).await?, head)?;
     host.end().await?;
     let (appended, projected) = latencies(&sent, &commits)?;
     let at = |share| percentile(&projected, share);

@@ -5,16 +5,21 @@
 
 mod append;
 mod bare;
+mod commands;
+mod decide;
 mod events;
 mod figures;
 mod guest;
 mod handle;
+mod handlers;
 mod idle;
 mod latency;
 mod load;
+mod loading;
 mod machine;
 mod native;
 mod neighbours;
+mod newest;
 mod peer;
 mod rebuild;
 mod report;
@@ -25,6 +30,7 @@ mod swap;
 mod tracing;
 mod watch;
 mod world;
+mod write_side;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -75,6 +81,10 @@ enum Name {
     Latency,
     Swap,
     Neighbours,
+    Commands,
+    Decide,
+    Loading,
+    Handlers,
 }
 
 /// What every benchmark has at hand.
@@ -126,5 +136,9 @@ async fn measure(name: Name, bench: &Bench, report: &mut Report) -> Result<()> {
         Name::Latency => latency::run(bench, report).await,
         Name::Swap => swap::run(bench, report).await,
         Name::Neighbours => neighbours::run(bench, report).await,
+        Name::Commands => commands::run(bench, report).await,
+        Name::Decide => decide::run(bench, report).await,
+        Name::Loading => loading::run(bench, report).await,
+        Name::Handlers => handlers::run(bench, report).await,
     }
 }

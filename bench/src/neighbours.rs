@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lantern_core::{
-    Name, Position,
+    Kind, Name, Position,
     journal::{FailurePolicy, OnFailure},
 };
 use lantern_processors::{Deploy, Start};
@@ -60,7 +60,7 @@ async fn one_round(bench: &Bench, round: u32) -> Result<Duration> {
     let sent = steady(host.log.clone(), &mut Generator::new()?, RATE, seconds).await?;
     let last = sent.iter().map(|sent| sent.acknowledged).max().context("nothing was appended")?;
     let head = Position(sent.len() as u64);
-    let status = host.supervisor.wait(&healthy, head).await?;
+    let status = host.supervisor.wait(Kind::Projection, &healthy, head).await?;
     let took = Instant::now().saturating_duration_since(last);
     whole(&status, head)?;
     were_at_work(&host)?;
@@ -70,7 +70,7 @@ async fn one_round(bench: &Bench, round: u32) -> Result<Duration> {
 
 /// Checks that the neighbours did misbehave meanwhile.
 fn were_at_work(host: &Host) -> Result<()> {
-    let list = host.supervisor.list(None);
+    let list = host.supervisor.list(Kind::Projection);
     for bad in FAILING {
         let status = list.iter().find(|status| status.name.as_str() == bad);
         let failed = status.map_or(0, |status| status.failed);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use lantern_core::{Position, Name};
+use lantern_core::{Kind, Name, Position};
 use lantern_processors::Start;
 
 use crate::{
@@ -38,13 +38,13 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let library = open_library(&modules)?;
     let found = began.elapsed();
     let make = Make { log, library, telemetry: Some(&telemetry), watch: None };
-    let host = world::start(&processors, make).await?;
+    let host = world::start(&processors, make, bench.world.threads()).await?;
     let serving = began.elapsed();
-    let list = host.supervisor.list();
+    let list = host.supervisor.list(Kind::Projection);
     ensure!(list.len() == PROJECTIONS, "{} of {PROJECTIONS} projections are there", list.len());
     // What was committed is not handled again.
     let name = Name::new("kept-0")?;
-    whole(&host.supervisor.wait(&name, Position(events)).await?, Position(events))?;
+    whole(&host.supervisor.wait(Kind::Projection, &name, Position(events)).await?, Position(events))?;
     let what = format!("restart: {events} events, {PROJECTIONS} projections, until it serves");
     report.at_most(&what, serving.as_secs_f64() * 1e3, BUDGET, |figure| format!("{figure:.0} ms"));
     report.note(format!(
@@ -62,14 +62,13 @@ async fn leave_behind(world: &World, processors: &Path, modules: &Path, events: 
     let library = open_library(modules)?;
     let digest = library.push(fs::read(world.component(GUEST)?)?.into()).await?.digest;
     let make = Make { log: filled.log.clone(), library, telemetry: None, watch: None };
-    let host = world::start(processors, make).await?;
-    let names: Vec<_> =
-        (0..PROJECTIONS).map(|number| Name::new(format!("kept-{number}"))).collect::<Result<_, _>>()?;
+    let host = world::start(processors, make, world.threads()).await?;
+    let names: Vec<_> = (0..PROJECTIONS).map(|number| Name::new(format!("kept-{number}"))).collect::<Result<_, _>>()?;
     for name in &names {
         host.deploy(name, digest, Start::Beginning).await?;
     }
     for name in &names {
-        let status = host.supervisor.wait(name, filled.head).await?;
+        let status = host.supervisor.wait(Kind::Projection, name, filled.head).await?;
         whole(&status, filled.head).with_context(|| format!("projection {name}"))?;
     }
     host.stop().await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lantern_core::{Batch, Call, Cause, Digest, Position, Name, ReadModel, documents::Scan};
+use lantern_core::{Batch, Call, Cause, Digest, Kind, Name, Position, ReadModel, documents::Scan};
 use lantern_processors::Start;
 use serde::Deserialize;
 use tokio::time::sleep;
@@ -114,12 +114,12 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let between = Duration::from_secs(u64::from(seconds)) / (SWAPS + 1);
     for swap in 1..=SWAPS as usize {
         sleep(between).await;
-        host.supervisor.swap(&name, modules[swap % 2]).await?;
+        host.supervisor.swap(Kind::Projection, &name, modules[swap % 2]).await?;
     }
     let sent = load.await??;
     let head = Position(sent.len() as u64);
-    let status = host.supervisor.wait(&name, head).await?;
-    let counted = count(&*host.supervisor.read_model(&name, None)?).await?;
+    let status = host.supervisor.wait(Kind::Projection, &name, head).await?;
+    let counted = count(&*host.supervisor.read_model(Kind::Projection, &name, None)?).await?;
     host.end().await?;
     tell(report, &gaps, &format!("{counted} of {}", head.0), whole(&status, head).is_ok() && counted == head.0)
 }

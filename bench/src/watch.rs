@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    AggregateModule, Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Instance, Lease,
-    Library, Log, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels, Scheduled, StreamName, Value, Version, View,
+    AggregateModule, Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation,
+    Instance, Lease, Library, Log, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels, Scheduled,
+    StreamName, Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     module::{Description, Kept, LibraryError, Settings},

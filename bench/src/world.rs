@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lantern_core::{
-    Clock, Digest, Grants, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
+    Clock, Digest, Grants, GuestThreads, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     events::Generator,
+    newest::Newest,
     stages::Processors,
     watch::{self, Watch},
 };
@@ -33,6 +34,7 @@ pub(crate) struct World {
     folder: TempDir,
     guests: PathBuf,
     library: Arc<dyn Library>,
+    threads: Arc<GuestThreads>,
     loans: OnceCell<Filled>,
     events: u64,
 }
@@ -81,6 +83,7 @@ impl World {
             folder,
             guests: target.join("guests/wasm32-wasip2/release"),
             library,
+            threads: Arc::new(GuestThreads::new()?),
             loans: OnceCell::new(),
             events,
         })
@@ -94,6 +97,11 @@ impl World {
     /// The modules, as the host has them.
     pub(crate) fn library(&self) -> Arc<dyn Library> {
         self.library.clone()
+    }
+
+    /// The threads of all guests.
+    pub(crate) fn threads(&self) -> Arc<GuestThreads> {
+        self.threads.clone()
     }
 
     /// The component of a guest.
@@ -124,9 +132,13 @@ impl World {
 
     /// A new log with so many events.
     pub(crate) async fn filled_log(&self, name: &str, events: u64) -> Result<Filled> {
+        self.filled_log_with(name, events, Generator::new()?).await
+    }
+
+    /// A new log with so many events of a generator.
+    pub(crate) async fn filled_log_with(&self, name: &str, events: u64, mut generator: Generator) -> Result<Filled> {
         let path = self.folder().join(format!("{name}.db"));
         let log = open_log(&path)?;
-        let mut generator = Generator::new()?;
         let began = Instant::now();
         let mut left = usize::try_from(events)?;
         while left > 0 {
@@ -148,7 +160,7 @@ impl World {
     /// A host with new read models and a new journal.
     pub(crate) async fn host(&self, make: Make<'_>) -> Result<Host> {
         let folder = tempfile::tempdir_in(self.folder())?.keep();
-        start(&folder, make).await
+        start(&folder, make, self.threads()).await
     }
 
     /// Deploys a module to a new host, waits until it has handled all of a log, and checks that it did.
@@ -158,12 +170,12 @@ impl World {
         let before = Processors::now();
         let began = Instant::now();
         host.deploy(&name, module, Start::Beginning).await?;
-        let status = host.supervisor.wait(&name, filled.head).await?;
+        let status = host.supervisor.wait(Kind::Projection, &name, filled.head).await?;
         let took = began.elapsed();
         // Now, while the threads of the host are still there.
         let processors = Processors::now().since(&before);
         whole(&status, filled.head)?;
-        let (_, digest) = host.supervisor.read_model(&name, None)?.digest().await?;
+        let (_, digest) = host.supervisor.read_model(Kind::Projection, &name, None)?.digest().await?;
         host.end().await?;
         Ok(Rebuilt { took, digest, processors })
     }
@@ -203,7 +215,7 @@ pub(crate) fn projection(name: &Name, module: Digest, start: Start) -> Deploy {
 }
 
 /// Starts a host on the read models and the journal of a folder.
-pub(crate) async fn start(folder: &Path, make: Make<'_>) -> Result<Host> {
+pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThreads>) -> Result<Host> {
     let Make { mut log, mut library, telemetry, watch } = make;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut read_models: Arc<dyn ReadModels> = Arc::new(sqlite::ReadModels::open(folder.join("read-models"))?);
@@ -218,7 +230,8 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>) -> Result<Host> {
         library = observe::library(library, telemetry);
         read_models = observe::read_models(read_models, telemetry);
     }
-    let ports = Ports { log: log.clone(), read_models, library, journal, clock };
+    let upcasting = Arc::new(Newest::default());
+    let ports = Ports { log: log.clone(), read_models, library, journal, clock, threads, upcasting };
     Ok(Host { supervisor: Supervisor::start(ports).await?, log, folder: folder.into() })
 }
 

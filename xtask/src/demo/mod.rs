@@ -144,8 +144,8 @@ fn is_whole(trace: &Value) -> bool {
 }
 
 fn show_rejection(host: &Host) -> Result<()> {
-    step("An order that nobody paid is not shipped: the aggregate rejects the command");
-    let command = ["command", "send", "Order-1", "ShipOrder", "--data", r#"{"carrier":"post"}"#];
+    step("An older order that nobody paid is not shipped: the aggregate rejects the command");
+    let command = ["command", "send", past::AN_ORDER, "ShipOrder", "--data", r#"{"carrier":"post"}"#];
     println!("  $ lantern {}", command.join(" "));
     print_lines(&host.refused(&command)?);
     Ok(())

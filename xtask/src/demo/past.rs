@@ -7,6 +7,9 @@ use serde_json::json;
 
 use super::{host::Host, step};
 
+/// The stream of an older order.
+pub(super) const AN_ORDER: &str = "Order-100";
+
 /// The number of the first older order; all are below those of the shop.
 const FIRST: u64 = 100;
 /// How many there are.
