@@ -44,9 +44,6 @@ pub(crate) fn processor(described: types::Description) -> Result<Described, Stri
 pub(crate) fn aggregate(described: aggregates::Description) -> Result<Described, String> {
     let aggregates::Description { name, version, commands, state_version, schema_versions } = described;
     identity(&name, &version)?;
-    if commands.is_empty() {
-        return Err("`describe` gives no commands: an aggregate decides on one at least".into());
-    }
     distinct("commands", "command", &commands, is_type)?;
     let schema_versions = accepted(schema_versions)?;
     Ok(Described::Aggregate(AggregateDescription { name, version, commands, state_version, schema_versions }))
@@ -230,7 +227,7 @@ mod tests {
         };
         let Ok(Described::Aggregate(description)) = described(&["PlaceOrder"]) else { panic!("no aggregate") };
         assert_eq!((description.state_version, description.commands), (3, vec!["PlaceOrder".to_owned()]));
-        assert!(described(&[]).unwrap_err().contains("no commands"));
+        assert!(described(&[]).is_ok(), "it decides on all that come");
         assert!(described(&["A", "A"]).unwrap_err().contains("the command `A` twice"));
         assert!(described(&["A\n"]).unwrap_err().contains("control characters"));
     }

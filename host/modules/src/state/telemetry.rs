@@ -253,6 +253,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_host_does_for_a_module_stands_in_its_innermost_span() {
+        let mut telemetry = telemetry(Limits::default());
+        let around = |telemetry: &Telemetry| telemetry.around().map(|around| (around.trace_id, around.span_id));
+        assert_eq!(around(&telemetry), Some((1, 7)), "the handle span");
+        telemetry.start_span(8);
+        assert_eq!(around(&telemetry), Some((1, 8)));
+        telemetry.end_span(span(8, "work"));
+        telemetry.keep_span(span(9, "GET"));
+        telemetry.begin(None);
+        telemetry.keep_span(span(10, "GET"));
+        assert_eq!(around(&telemetry), None);
+        let kept = telemetry.end().spans.iter().map(|span| span.span_id).collect::<Vec<_>>();
+        assert_eq!(kept, [8, 9], "nothing of a call that is not traced");
+    }
+
+    #[test]
     fn a_line_says_its_span_or_stands_in_the_innermost_one() {
         let mut telemetry = telemetry(Limits::default());
         telemetry.start_span(8);

@@ -14,11 +14,26 @@ pub(crate) struct Crafted {
     pub(crate) handle: String,
     /// The name of the one collection it declares, at most 16 bytes.
     pub(crate) collection: &'static str,
+    /// Whether it says that it is a handler.
+    pub(crate) is_handler: bool,
+    /// Whether it imports `emit`.
+    pub(crate) emits: bool,
+    /// Whether it imports `schedule`.
+    pub(crate) schedules: bool,
 }
 
 impl Default for Crafted {
     fn default() -> Self {
-        Self { version: "0.1.0", position: "u64", describe: String::new(), handle: String::new(), collection: "kept" }
+        Self {
+            version: "0.1.0",
+            position: "u64",
+            describe: String::new(),
+            handle: String::new(),
+            collection: "kept",
+            is_handler: false,
+            emits: false,
+            schedules: false,
+        }
     }
 }
 
@@ -31,6 +46,8 @@ pub(crate) enum Text {
     Other,
     /// `{}`.
     Json,
+    /// `Order-1`.
+    Stream,
     /// So many zeros.
     Zeros(usize),
     /// A JSON string of so many bytes, its quotes included.
@@ -44,6 +61,7 @@ impl Text {
             Self::Collection => (16, collection.len()),
             Self::Other => (32, 5),
             Self::Json => (64, 2),
+            Self::Stream => (144, 7),
             Self::Zeros(length) => (4096, length),
             Self::Long(length) => (8 << 20, length),
         };
@@ -67,10 +85,83 @@ pub(crate) fn put(collection: Text, key: Text, value: Text) -> String {
     format!("{quote} (call $put {collection} {key} {text})")
 }
 
+/// An instruction that emits an event whose data are JSON text, without metadata.
+pub(crate) fn emit(stream: Text, event_type: Text, data: Text) -> String {
+    format!("(call $emit {} {})", stream.place("kept"), event(event_type, data))
+}
+
+/// An instruction that schedules such an event.
+pub(crate) fn emit_at(key: Text, time: i64, stream: Text, event_type: Text, data: Text) -> String {
+    let [key, stream] = [key, stream].map(|text| text.place("kept"));
+    format!("(call $emit-at {key} (i64.const {time}) {stream} {})", event(event_type, data))
+}
+
+/// An instruction that takes back what is scheduled.
+pub(crate) fn cancel(key: Text) -> String {
+    format!("(call $cancel {})", key.place("kept"))
+}
+
+/// The fields of a new event: of schema version 1, without content type and metadata.
+fn event(event_type: Text, data: Text) -> String {
+    let none = "(i32.const 0)";
+    let [event_type, data] = [event_type, data].map(|text| text.place("kept"));
+    format!("{event_type} (i32.const 1) {none} {none} {none} {none} {data} {none} {none}")
+}
+
+/// A function of an interface: its interface, its name, its parameters, and those of the core function.
+type Imported = (&'static str, &'static [(&'static str, &'static str, &'static str)]);
+
+const EMIT: Imported = (
+    "emit",
+    &[(
+        "emit",
+        r#"(param "stream" string) (param "event" $event)"#,
+        "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32",
+    )],
+);
+
+const SCHEDULE: Imported = (
+    "schedule",
+    &[
+        (
+            "emit-at",
+            r#"(param "key" string) (param "time" s64) (param "stream" string) (param "event" $event)"#,
+            "i32 i32 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32",
+        ),
+        ("cancel", r#"(param "key" string)"#, "i32 i32"),
+    ],
+);
+
+/// Adds an interface: its import, its functions as core functions, as they are imported and as they are given.
+fn add(parts: &mut [String; 4], version: &str, (interface, functions): Imported) {
+    let [imports, lowered, given, exported] = parts;
+    let exports = functions.iter().map(|(name, parameters, _)| format!(r#"(export "{name}" (func {parameters}))"#));
+    let exports = exports.collect::<String>();
+    imports.push_str(&format!(
+        r#"(import "lantern:module/{interface}@{version}" (instance ${interface}
+          (alias outer 1 $new-event (type $new)) (export "new-event" (type $event (eq $new))) {exports}))"#
+    ));
+    for (name, _, core) in functions {
+        lowered.push_str(&format!(
+            r#"(core func ${name} (canon lower (func ${interface} "{name}") (memory (core memory $memory "memory"))))"#
+        ));
+        given.push_str(&format!(r#"(import "host" "{name}" (func ${name} (param {core})))"#));
+        exported.push_str(&format!(r#"(export "{name}" (func ${name}))"#));
+    }
+}
+
 /// The bytes of a crafted component.
 pub(crate) fn component(crafted: &Crafted) -> Bytes {
-    let Crafted { version, position, describe, handle, collection } = crafted;
-    let length = collection.len();
+    let Crafted { version, position, describe, handle, collection, is_handler, emits, schedules } = crafted;
+    let (length, kind) = (collection.len(), u8::from(*is_handler));
+    let mut parts = [const { String::new() }; 4];
+    if *emits {
+        add(&mut parts, version, EMIT);
+    }
+    if *schedules {
+        add(&mut parts, version, SCHEDULE);
+    }
+    let [imports, lowered, given, exported] = parts;
     let text = format!(
         r#"
 (component
@@ -87,16 +178,24 @@ pub(crate) fn component(crafted: &Crafted) -> Bytes {
     (export "event" (type (eq $event)))
     (type $failure (variant (case "transient" string) (case "permanent" string)))
     (export "failure" (type (eq $failure)))
-    (type $description (record (field "name" string) (field "version" string) (field "categories" (list string))
-      (field "event-types" (list string)) (field "collections" (list string))))
+    (type $new (record (field "event-type" string) (field "schema-version" u32) (field "content-type" (option string))
+      (field "data" $data) (field "metadata" (list (tuple string string)))))
+    (export "new-event" (type $new-event (eq $new)))
+    (type $kind (enum "projection" "handler"))
+    (export "processor-kind" (type $processor-kind (eq $kind)))
+    (type $description (record (field "kind" $processor-kind) (field "name" string) (field "version" string)
+      (field "categories" (list string)) (field "event-types" (list string)) (field "collections" (list string))
+      (field "schema-versions" (list (tuple string u32)))))
     (export "description" (type (eq $description)))
   ))
   (alias export $types "trace-context" (type $context))
   (alias export $types "event" (type $event))
   (alias export $types "failure" (type $failure))
   (alias export $types "description" (type $description))
+  (alias export $types "new-event" (type $new-event))
   (import "lantern:module/documents@{version}" (instance $documents
     (export "put" (func (param "collection" string) (param "key" string) (param "value" string)))))
+  {imports}
   (core module $memory
     (memory (export "memory") 300)
     (global $free (mut i32) (i32.const 65536))
@@ -106,26 +205,30 @@ pub(crate) fn component(crafted: &Crafted) -> Bytes {
       (global.set $free (i32.add (global.get $free) (local.get 3)))))
   (core instance $memory (instantiate $memory))
   (core func $put (canon lower (func $documents "put") (memory (core memory $memory "memory"))))
+  {lowered}
   (core module $main
     (import "memory" "memory" (memory 1))
     (import "host" "put" (func $put (param i32 i32 i32 i32 i32 i32)))
+    {given}
     (data (i32.const 16) "{collection}")
     (data (i32.const 32) "other")
     (data (i32.const 64) "{{}}")
     (data (i32.const 80) "crafted")
     (data (i32.const 96) "1")
+    (data (i32.const 144) "Order-1")
     (func (export "describe") (result i32)
       {describe}
       (i32.store (i32.const 128) (i32.const 16)) (i32.store (i32.const 132) (i32.const {length}))
-      (i32.store (i32.const 1024) (i32.const 80)) (i32.store (i32.const 1028) (i32.const 7))
-      (i32.store (i32.const 1032) (i32.const 96)) (i32.store (i32.const 1036) (i32.const 1))
-      (i32.store (i32.const 1056) (i32.const 128)) (i32.store (i32.const 1060) (i32.const 1))
+      (i32.store8 (i32.const 1024) (i32.const {kind}))
+      (i32.store (i32.const 1028) (i32.const 80)) (i32.store (i32.const 1032) (i32.const 7))
+      (i32.store (i32.const 1036) (i32.const 96)) (i32.store (i32.const 1040) (i32.const 1))
+      (i32.store (i32.const 1060) (i32.const 128)) (i32.store (i32.const 1064) (i32.const 1))
       (i32.const 1024))
     (func (export "handle") (param i32) (result i32)
       {handle}
       (i32.const 2048)))
   (core instance $main (instantiate $main
-    (with "memory" (instance $memory)) (with "host" (instance (export "put" (func $put))))))
+    (with "memory" (instance $memory)) (with "host" (instance (export "put" (func $put)) {exported}))))
   (func $describe (result $description)
     (canon lift (core func $main "describe") (memory (core memory $memory "memory"))))
   (func $handle (param "context" $context) (param "event" $event) (result (result (error $failure)))

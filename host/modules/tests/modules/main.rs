@@ -2,13 +2,18 @@
 
 #![cfg(test)]
 
+mod aggregates;
 mod crafted;
 mod determinism;
 mod documents;
+mod effects;
 mod events;
+mod granted;
 mod http;
 mod library;
 mod misbehaving;
 mod refusals;
 mod support;
 mod telemetry;
+mod upcasters;
+mod worlds;

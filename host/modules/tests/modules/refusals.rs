@@ -25,7 +25,16 @@ fn assert_says(reason: &str, parts: &[&str]) {
 #[tokio::test]
 async fn a_component_of_another_world_is_told_what_it_lacks() {
     let reason = refusal(guest("wrong-world")).await;
-    assert_says(&reason, &["`describe` and `handle`", "lantern:module/projection@0.1.0", "it exports `greet`"]);
+    assert_says(
+        &reason,
+        &[
+            "`describe` and `handle`",
+            "lantern:module/projection@0.1.0",
+            "lantern:module/aggregate@0.1.0",
+            "lantern:module/upcaster@0.1.0",
+            "it exports `greet`",
+        ],
+    );
 }
 
 #[tokio::test]

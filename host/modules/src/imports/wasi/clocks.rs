@@ -15,7 +15,7 @@ use wasmtime_wasi::{
     },
 };
 
-use super::http::at;
+use super::waiting::at;
 use crate::guest::Guest;
 
 /// What the monotonic clock always shows, in nanoseconds, and where the real one begins: it may not go back as the times

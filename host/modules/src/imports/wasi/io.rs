@@ -19,7 +19,7 @@ use wasmtime_wasi::{
     runtime::poll_noop,
 };
 
-use super::http::until;
+use super::waiting::until;
 use crate::guest::Guest;
 
 type Input = Resource<DynInputStream>;

@@ -7,6 +7,7 @@ pub(super) mod http;
 mod io;
 mod random;
 mod stdio;
+mod waiting;
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::{

@@ -12,7 +12,6 @@ mod exchange;
 mod record;
 mod refusal;
 mod requests;
-mod waiting;
 
 use wasmtime::{
     StoreContextMut,
@@ -27,10 +26,7 @@ use wasmtime_wasi_http::{
     },
 };
 
-pub(crate) use self::{
-    requests::{NothingSent, Requests},
-    waiting::{at, until},
-};
+pub(crate) use self::requests::{NothingSent, Requests};
 use crate::guest::Guest;
 
 /// The names under which the interfaces are served. Another 0.2 version of each fits as well.

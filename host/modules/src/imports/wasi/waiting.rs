@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Until a point in time. Only [`until`] wakes who waits for this.
-pub(crate) async fn at(due: Instant) {
+pub(super) async fn at(due: Instant) {
     poll_fn(|_| {
         if Instant::now() >= due {
             return Poll::Ready(());
@@ -29,7 +29,7 @@ pub(crate) async fn at(due: Instant) {
 
 /// The outcome of a future; nothing when it is not there at the deadline. The thread sleeps meanwhile, and it may be any
 /// thread: what is waited for is driven by another one, or is an alarm.
-pub(crate) fn until<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn until<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let waker = Waker::from(Arc::new(Alarm(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
