@@ -70,6 +70,11 @@ impl DataFolder {
         self.path.join("journal.db")
     }
 
+    /// The file of snapshots.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots.db")
+    }
+
     /// The folder of modules.
     pub(crate) fn modules(&self) -> PathBuf {
         self.path.join("modules")

@@ -2,10 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use lantern_core::{Clock, Journal, Library, Log, ReadModels, SystemClock};
-use lantern_processors::{Ports, Refusal, Status, Supervisor};
+use lantern_aggregates::{Aggregates, Capacity};
+use lantern_core::{Clock, GuestThreads, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock};
+use lantern_processors::{Status, Supervisor};
 use lantern_stores::{memory, sqlite};
-use lantern_telemetry::{ProcessorGauge, Telemetry, observe};
+use lantern_telemetry::{AggregateGauge, EffectsGauge, ProcessorGauge, Telemetry, observe};
+use lantern_upcasters::Upcasters;
 
 use crate::data_folder::DataFolder;
 
@@ -15,8 +17,14 @@ pub(crate) struct Host {
     pub(crate) log: Arc<dyn Log>,
     /// The modules.
     pub(crate) library: Arc<dyn Library>,
-    /// The projections.
+    /// The projections and handlers.
     pub(crate) supervisor: Supervisor,
+    /// The aggregates.
+    pub(crate) aggregates: Aggregates,
+    /// The upcasters.
+    pub(crate) upcasters: Upcasters,
+    /// The threads on which guests run.
+    pub(crate) threads: Arc<GuestThreads>,
     /// What was seen.
     pub(crate) telemetry: Telemetry,
     /// The clock.
@@ -29,6 +37,8 @@ pub(crate) struct Backends {
     pub(crate) log: Arc<dyn Log>,
     /// The storage of read models.
     pub(crate) read_models: Arc<dyn ReadModels>,
+    /// The storage of snapshots.
+    pub(crate) snapshots: Arc<dyn Snapshots>,
     /// The modules.
     pub(crate) library: Arc<dyn Library>,
     /// The host's own history.
@@ -49,8 +59,13 @@ pub(crate) enum WireError {
         error: String,
     },
     /// What was deployed could not be started.
-    #[error("the projections could not be started: {0}")]
-    Start(#[from] Refusal),
+    #[error("the {what} could not be started: {error}")]
+    Start {
+        /// Which of it.
+        what: &'static str,
+        /// Why.
+        error: String,
+    },
 }
 
 impl Backends {
@@ -60,6 +75,7 @@ impl Backends {
         Ok(Self {
             log: Arc::new(sqlite::Log::open(folder.log()).map_err(open("the log"))?),
             read_models: Arc::new(sqlite::ReadModels::open(folder.read_models()).map_err(open("the read models"))?),
+            snapshots: Arc::new(sqlite::Snapshots::open(folder.snapshots()).map_err(open("the snapshots"))?),
             library: Arc::new(
                 lantern_modules::Library::open(folder.modules(), clock.clone()).map_err(open("the module library"))?,
             ),
@@ -74,6 +90,7 @@ impl Backends {
         Ok(Self {
             log: Arc::new(memory::Log::new()),
             read_models: Arc::new(memory::ReadModels::new()),
+            snapshots: Arc::new(memory::Snapshots::new()),
             library: Arc::new(lantern_modules::Library::in_memory(clock.clone()).map_err(open("the module library"))?),
             journal: Arc::new(memory::Journal::new()),
             clock,
@@ -85,34 +102,85 @@ fn open<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> WireError {
     move |error| WireError::Open { what, error: error.to_string() }
 }
 
+fn start<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> WireError {
+    move |error| WireError::Start { what, error: error.to_string() }
+}
+
 impl Host {
     /// Puts a host together and starts what it is to run.
     pub(crate) async fn start(backends: Backends, telemetry: Telemetry) -> Result<Self, WireError> {
-        let Backends { log, read_models, library, journal, clock } = backends;
+        let Backends { log, read_models, snapshots, library, journal, clock } = backends;
+        let threads = Arc::new(GuestThreads::new().map_err(start("threads of guests"))?);
         let log = observe::log(log, &telemetry);
         let read_models = observe::read_models(read_models, &telemetry);
+        let snapshots = observe::snapshots(snapshots, &telemetry);
         let library = observe::library(library, &telemetry);
-        let ports = Ports { log: log.clone(), read_models, library: library.clone(), journal, clock: clock.clone() };
-        let supervisor = Supervisor::start(ports).await?;
+        let ports = lantern_upcasters::Ports {
+            log: log.clone(),
+            library: library.clone(),
+            journal: journal.clone(),
+            threads: threads.clone(),
+        };
+        let upcasters = Upcasters::start(ports).await.map_err(start("upcasters"))?;
+        let ports = lantern_aggregates::Ports {
+            log: log.clone(),
+            snapshots,
+            library: library.clone(),
+            journal: journal.clone(),
+            clock: clock.clone(),
+            upcasting: upcasters.upcasting(),
+            threads: threads.clone(),
+        };
+        let aggregates = Aggregates::start(ports, Capacity::default()).await.map_err(start("aggregates"))?;
+        let ports = lantern_processors::Ports {
+            log: log.clone(),
+            read_models,
+            library: library.clone(),
+            journal,
+            clock: clock.clone(),
+            threads: threads.clone(),
+            upcasting: upcasters.upcasting(),
+        };
+        let supervisor = Supervisor::start(ports).await.map_err(start("projections and handlers"))?;
         let watched = supervisor.clone();
-        telemetry.watch_processors(Box::new(move || watched.list().into_iter().map(gauge).collect()));
-        Ok(Self { log, library, supervisor, telemetry, clock })
+        telemetry.watch_processors(Box::new(move || processors(&watched)));
+        let watched = aggregates.clone();
+        telemetry.watch_aggregates(Box::new(move || watched.counters().into_iter().map(counted).collect()));
+        Ok(Self { log, library, supervisor, aggregates, upcasters, threads, telemetry, clock })
     }
 
-    /// Commits what is in flight and ends every projection. The caller bounds the wait.
+    /// Lets commands under way end, commits what is in flight and ends every processor. The caller bounds the wait.
     pub(crate) async fn stop(&self) {
-        self.supervisor.shutdown().await;
-        // Telemetry would hold the projections, and with them the files, for ever.
+        tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown());
+        // Telemetry would hold the processors and aggregates, and with them the files, for ever.
         self.telemetry.watch_processors(Box::new(Vec::new));
+        self.telemetry.watch_aggregates(Box::new(Vec::new));
     }
 }
 
+fn processors(supervisor: &Supervisor) -> Vec<ProcessorGauge> {
+    [Kind::Projection, Kind::Handler].into_iter().flat_map(|kind| supervisor.list(kind)).map(gauge).collect()
+}
+
 fn gauge(status: Status) -> ProcessorGauge {
+    let effects = EffectsGauge { schedules: status.scheduled, emitted: status.emitted };
     ProcessorGauge {
         subscription: status.name,
         lag: status.lag,
         state: status.state,
         position: status.position,
         parked: status.parked_events,
+        effects: (status.kind == Kind::Handler).then_some(effects),
     }
+}
+
+fn counted((name, counters): (Name, lantern_aggregates::Counters)) -> (Name, AggregateGauge) {
+    let gauge = AggregateGauge {
+        commands: counters.commands.by_outcome().into(),
+        conflicts_retried: counters.conflicts_retried,
+        warm: counters.loaded,
+        warm_bytes: counters.loaded_bytes,
+        snapshot_misses: counters.snapshots.misses.by_reason().into(),
+    };
+    (name, gauge)
 }

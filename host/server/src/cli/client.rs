@@ -80,11 +80,12 @@ impl Client {
     pub(super) async fn post_bytes(
         &self,
         path: &[&str],
+        query: Query<'_>,
         headers: &[(&str, &str)],
         content_type: &str,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let mut request = self.request(Method::POST, path, &[])?.header(CONTENT_TYPE, content_type).body(body);
+        let mut request = self.request(Method::POST, path, query)?.header(CONTENT_TYPE, content_type).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,12 +1,13 @@
-//! `lantern dead-letter`: looking at what a projection could not handle, and deciding about it.
+//! `lantern dead-letter`: looking at what a projection or handler could not handle, and deciding about it.
 
 use clap::{Args, Subcommand};
-use lantern_core::{Parked, Name, StreamName, parked::Standing};
+use lantern_core::{Kind, Name, Parked, StreamName, parked::Standing};
 use lantern_processors::Retried;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
+    change::folder,
     client::Client,
     failure::Failure,
     output::{Output, facts, table},
@@ -16,7 +17,7 @@ use crate::http::RetryBody;
 /// Commands about dead letters.
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLetter {
-    /// List the dead letters of a projection.
+    /// List the dead letters of a projection or handler.
     List {
         name: Name,
         /// Only those after this position.
@@ -63,12 +64,22 @@ impl DeadLetter {
             Self::Show { name, position } => show(client, output, &name, position).await,
             Self::Retry(retry) => retry.run(client, output).await,
             Self::Skip { name, position } => {
-                let path = ["projections", name.as_str(), "dead-letters", &position.to_string(), "skip"];
+                let folder = folder(kind_of(client, &name).await?);
+                let path = [folder, name.as_str(), "dead-letters", &position.to_string(), "skip"];
                 client.post(&path, &[], &json!({})).await?;
                 output
                     .done(&json!({ "skipped": position }), format_args!("the event at position {position} is skipped"))
             }
         }
+    }
+}
+
+/// Whether a name, which both share, is that of a projection or of a handler.
+async fn kind_of(client: &Client, name: &Name) -> Result<Kind, Failure> {
+    match client.get(&[folder(Kind::Projection), name.as_str()], &[]).await {
+        Ok(_) => Ok(Kind::Projection),
+        Err(failure) if failure.member("kind").is_some_and(|kind| kind == Kind::Handler.as_str()) => Ok(Kind::Handler),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -78,8 +89,9 @@ async fn list(client: &Client, output: Output, name: &Name, after: u64, limit: u
         dead_letters: Vec<T>,
     }
 
+    let kind = kind_of(client, name).await?;
     let query = [("after", after.to_string()), ("limit", limit.to_string())];
-    let answer = client.get(&["projections", name.as_str(), "dead-letters"], &query).await?;
+    let answer = client.get(&[folder(kind), name.as_str(), "dead-letters"], &query).await?;
     output.show_value(&answer.read::<Listed<Box<RawValue>>>()?.dead_letters, || {
         let listed: Listed<Parked> = answer.read()?;
         let rows = listed.dead_letters.into_iter().map(|parked| {
@@ -88,7 +100,7 @@ async fn list(client: &Client, output: Output, name: &Name, after: u64, limit: u
             [position, parked.stream.to_string(), parked.event_type.to_string(), standing, attempts, parked.error]
         });
         let header = ["position", "stream", "type", "standing", "attempts", "error"];
-        Ok(table(&header, rows, &format!("projection {name} has no dead letters")))
+        Ok(table(&header, rows, &format!("{kind} {name} has no dead letters")))
     })
 }
 
@@ -105,7 +117,8 @@ async fn show(client: &Client, output: Output, name: &Name, position: u64) -> Re
         event: Option<Value>,
     }
 
-    let path = ["projections", name.as_str(), "dead-letters", &position.to_string()];
+    let folder = folder(kind_of(client, name).await?);
+    let path = [folder, name.as_str(), "dead-letters", &position.to_string()];
     let answer = client.get(&path, &[]).await?;
     output.show(&answer.text, || {
         let Shown { parked, event } = answer.read()?;
@@ -146,7 +159,8 @@ impl Retry {
             // `--all` says aloud what is meant without it.
             Selection { all: _, .. } => RetryBody { all: Some(true), ..RetryBody::default() },
         };
-        let answer = client.post(&["projections", name.as_str(), "dead-letters", "retry"], &[], &body).await?;
+        let folder = folder(kind_of(client, &name).await?);
+        let answer = client.post(&[folder, name.as_str(), "dead-letters", "retry"], &[], &body).await?;
         output.show(&answer.text, || {
             let Retried { handled, remaining } = answer.read()?;
             let more = if remaining == 0 { String::new() } else { format!(": `lantern dead-letter list {name}`") };

@@ -26,6 +26,9 @@ pub(super) enum Event {
     Get {
         /// The event's UUID.
         id: String,
+        /// As it is stored, not in its newest form.
+        #[arg(long)]
+        raw: bool,
     },
     /// Read a stream.
     Stream(Stream),
@@ -132,7 +135,7 @@ impl Event {
         match self {
             Self::Append(append) => append.run(client, output).await,
             Self::List(list) => list.run(client, output).await,
-            Self::Get { id } => get(client, output, &id).await,
+            Self::Get { id, raw } => get(client, output, &id, raw).await,
             Self::Stream(stream) => stream.run(client, output).await,
             Self::Import(import) => import.run(client, output).await,
             Self::Export(export) => export.run(client).await,
@@ -199,7 +202,7 @@ impl Append {
 }
 
 /// The text that an argument means: itself, a file's, or that of standard input.
-fn content(argument: &str) -> Result<String, Failure> {
+pub(super) fn content(argument: &str) -> Result<String, Failure> {
     if argument == "-" {
         let mut text = String::new();
         let read = std::io::stdin().read_to_string(&mut text);
@@ -271,8 +274,8 @@ async fn list(client: &Client, output: Output, path: &[&str], query: Query<'_>) 
     })
 }
 
-async fn get(client: &Client, output: Output, id: &str) -> Result<(), Failure> {
-    let answer = client.get(&["events", id], &[]).await?;
+async fn get(client: &Client, output: Output, id: &str, raw: bool) -> Result<(), Failure> {
+    let answer = client.get(&["events", id], &[("raw", raw.to_string())]).await?;
     output.show(&answer.text, || {
         let event: serde_json::Value = answer.read()?;
         serde_json::to_string_pretty(&event).map_err(|error| Failure::failed(error.to_string()))

@@ -13,7 +13,8 @@ Exit codes:
   3  no host answers
   4  what is asked for is not there
   5  a conflict: another version, already there, busy, or in the wrong state
-  6  the time is over";
+  6  the time is over
+  7  an aggregate rejected the command";
 
 /// An exit code other than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) enum Exit {
     Conflict = 5,
     /// The time is over.
     Timeout = 6,
+    /// An aggregate rejected the command.
+    Rejected = 7,
 }
 
 /// Why a command failed.
@@ -78,7 +81,10 @@ impl Failure {
             _ => Exit::Failed,
         };
         match serde_json::from_str::<Value>(body) {
-            Ok(Value::Object(problem)) if problem.contains_key("detail") => Self { exit, problem },
+            Ok(Value::Object(problem)) if problem.contains_key("detail") => {
+                let is_rejection = problem.get("type").is_some_and(|slug| slug == "rejected");
+                Self { exit: if is_rejection { Exit::Rejected } else { exit }, problem }
+            }
             // Whoever answered is no host of ours: perhaps a proxy, perhaps something else on that port.
             _ => {
                 let beginning: String = body.chars().take(200).collect();
@@ -127,6 +133,7 @@ mod tests {
         assert_eq!(exit(504), Exit::Timeout);
         assert_eq!(exit(422), Exit::Failed);
         assert_eq!(exit(503), Exit::Failed);
+        assert_eq!(Failure::answered(422, r#"{"type":"rejected","detail":"d"}"#).exit, Exit::Rejected);
     }
 
     #[test]
@@ -140,7 +147,15 @@ mod tests {
 
     #[test]
     fn every_exit_code_is_told() {
-        for exit in [Exit::Failed, Exit::Usage, Exit::Unreachable, Exit::NotFound, Exit::Conflict, Exit::Timeout] {
+        for exit in [
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::NotFound,
+            Exit::Conflict,
+            Exit::Timeout,
+            Exit::Rejected,
+        ] {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit as u8)));
         }
     }

@@ -104,7 +104,8 @@ impl Run<'_> {
 
     async fn send(&mut self, batch: &Batch) -> Result<(), Failure> {
         let headers = [("prefer", "return=minimal")];
-        let answer = self.client.post_bytes(&["events"], &headers, "application/x-ndjson", batch.body.clone()).await?;
+        let answer =
+            self.client.post_bytes(&["events"], &[], &headers, "application/x-ndjson", batch.body.clone()).await?;
         let appended: AppendAnswer = answer.read()?;
         self.count.imported += appended.appended;
         self.count.present += appended.already_there;

@@ -1,19 +1,26 @@
 //! The command line `lantern`: one file a noun. Every command but `serve` talks to a running host over HTTP.
 
+mod aggregate;
+mod change;
 mod client;
+mod command;
 mod dead_letter;
-mod deploy;
 mod event;
 mod export;
 mod failure;
+mod handler;
 mod import;
 mod lines;
 mod module;
 mod output;
+mod processor;
 mod projection;
 mod query;
+mod schedule;
 mod serve;
+mod settings;
 mod trace;
+mod upcaster;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -28,7 +35,7 @@ use output::Output;
 #[command(
     name = "lantern",
     version,
-    about = "A host for event-sourced projections in WebAssembly",
+    about = "A host for event-sourced projections, handlers and aggregates in WebAssembly",
     after_help = EXIT_CODES,
     propagate_version = true
 )]
@@ -70,7 +77,22 @@ enum Ask {
     /// Deploy, watch, query and change projections.
     #[command(subcommand)]
     Projection(projection::Projection),
-    /// Look at what a projection could not handle, and decide about it.
+    /// Deploy, watch, query and change handlers.
+    #[command(subcommand)]
+    Handler(handler::Handler),
+    /// Deploy aggregates, change what they run, and look at the state of one.
+    #[command(subcommand)]
+    Aggregate(aggregate::Aggregate),
+    /// Send commands to aggregates.
+    #[command(subcommand)]
+    Command(command::Command),
+    /// Deploy upcasters, and change what they run.
+    #[command(subcommand)]
+    Upcaster(upcaster::Upcaster),
+    /// List and cancel what handlers have scheduled.
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    /// Look at what a projection or handler could not handle, and decide about it.
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
     /// Print a trace as a tree.
@@ -118,6 +140,11 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             Ask::Event(event) => event.run(&client, output).await,
             Ask::Module(module) => module.run(&client, output).await,
             Ask::Projection(projection) => projection.run(&client, output).await,
+            Ask::Handler(handler) => handler.run(&client, output).await,
+            Ask::Aggregate(aggregate) => aggregate.run(&client, output).await,
+            Ask::Command(command) => command.run(&client, output).await,
+            Ask::Upcaster(upcaster) => upcaster.run(&client, output).await,
+            Ask::Schedule(schedule) => schedule.run(&client, output).await,
             Ask::DeadLetter(dead_letter) => dead_letter.run(&client, output).await,
             Ask::Trace(trace) => trace.run(&client, output).await,
         }

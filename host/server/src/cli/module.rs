@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use lantern_core::module::Kept;
+use lantern_core::{
+    module::{Described, Kept},
+    upcasting::{Accepted, Step},
+};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -29,7 +32,7 @@ pub(super) enum Module {
         /// A digest or its first six or more digits.
         digest: String,
     },
-    /// Remove a module that no projection needs.
+    /// Remove a module that nothing needs.
     Remove {
         /// A digest or its first six or more digits.
         digest: String,
@@ -43,7 +46,7 @@ impl Module {
                 let answer = push(client, &file).await?;
                 output.show(&answer.text, || {
                     let Kept { digest, description, .. } = answer.read()?;
-                    Ok(format!("module {} {} is {digest}", description.name, description.version))
+                    Ok(format!("module {} {} is {digest}", description.name(), description.version()))
                 })
             }
             Self::List => list(client, output).await,
@@ -62,7 +65,7 @@ impl Module {
 async fn push(client: &Client, file: &Path) -> Result<Answer, Failure> {
     let bytes = std::fs::read(file);
     let bytes = bytes.map_err(|error| Failure::failed(format!("{} cannot be read: {error}", file.display())))?;
-    client.post_bytes(&["modules"], &[], "application/wasm", bytes.into()).await
+    client.post_bytes(&["modules"], &[], &[], "application/wasm", bytes.into()).await
 }
 
 /// The digest that an argument means: a file is pushed first; anything else is a digest for the host to find.
@@ -93,30 +96,61 @@ async fn list(client: &Client, output: Output) -> Result<(), Failure> {
         let listed: Listed<Kept> = answer.read()?;
         let rows = listed.modules.iter().map(|kept| {
             let Kept { digest, size, pushed_at, description, .. } = kept;
-            let (name, version) = (description.name.clone(), description.version.clone());
-            [digest.short(), name, version, bytes(*size), pushed_at.to_string()]
+            let (name, version) = (description.name().into(), description.version().into());
+            [digest.short(), description.kind().to_string(), name, version, bytes(*size), pushed_at.to_string()]
         });
         let empty = "no modules: `lantern module push FILE` adds one";
-        Ok(table(&["digest", "name", "version", "size", "pushed"], rows, empty))
+        Ok(table(&["digest", "kind", "name", "version", "size", "pushed"], rows, empty))
     })
 }
 
 fn shown(kept: &Kept) -> String {
     let Kept { digest, size, pushed_at, description, world, imports, exports } = kept;
-    let any = |names: &[String]| if names.is_empty() { "all".into() } else { names.join(", ") };
-    facts(&[
-        ("name", description.name.clone()),
-        ("version", description.version.clone()),
+    let mut shown = vec![
+        ("kind", description.kind().to_string()),
+        ("name", description.name().into()),
+        ("version", description.version().into()),
         ("digest", digest.to_string()),
         ("size", bytes(*size)),
         ("pushed", pushed_at.to_string()),
         ("world", world.clone()),
-        ("categories", any(&description.categories)),
-        ("event types", any(&description.event_types)),
-        ("collections", description.collections.join(", ")),
-        ("imports", imports.join("\n")),
-        ("exports", exports.join("\n")),
-    ])
+    ];
+    shown.extend(described(description));
+    shown.extend([("imports", imports.join("\n")), ("exports", exports.join("\n"))]);
+    facts(&shown)
+}
+
+/// What a module of its kind says it is.
+fn described(description: &Described) -> Vec<(&'static str, String)> {
+    let any = |names: &[String]| if names.is_empty() { "all".into() } else { names.join(", ") };
+    match description {
+        Described::Projection(own) | Described::Handler(own) => vec![
+            ("categories", any(&own.categories)),
+            ("event types", any(&own.event_types)),
+            ("collections", own.collections.join(", ")),
+            ("understands", understood(&own.schema_versions)),
+        ],
+        Described::Aggregate(own) => vec![
+            ("commands", own.commands.join(", ")),
+            ("state", format!("version {}", own.state_version)),
+            ("understands", understood(&own.schema_versions)),
+        ],
+        Described::Upcaster(own) => vec![("steps", steps(&own.steps))],
+    }
+}
+
+/// The newest schema versions a module understands.
+fn understood(accepted: &Accepted) -> String {
+    accepted.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The steps of an upcaster, one a line.
+pub(super) fn steps(steps: &[Step]) -> String {
+    let told = |step: &Step| {
+        let Step { event_type, schema_version, to_type, to_version } = step;
+        format!("{event_type} {schema_version} to {to_type} {to_version}")
+    };
+    steps.iter().map(told).collect::<Vec<_>>().join("\n")
 }
 
 /// A size in the unit that fits.

@@ -1,11 +1,12 @@
-//! `lantern projection query`: reading what a projection wrote.
+//! `query`: reading what a projection or handler wrote.
 
 use clap::Args;
-use lantern_core::Name;
+use lantern_core::{Kind, Name};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
+    change::folder,
     client::Client,
     failure::Failure,
     output::{Output, print, table},
@@ -33,7 +34,7 @@ pub(super) struct Query {
     /// Only keys after this one.
     #[arg(long, value_name = "KEY")]
     after: Option<String>,
-    /// Wait until the projection has handled this position.
+    /// Wait until it has handled this position.
     #[arg(long, value_name = "POSITION")]
     min_position: Option<u64>,
 }
@@ -47,30 +48,37 @@ struct Document<'a> {
 }
 
 impl Query {
-    pub(super) async fn run(self, client: &Client, output: Output) -> Result<(), Failure> {
+    pub(super) async fn run(self, kind: Kind, client: &Client, output: Output) -> Result<(), Failure> {
         match (&self.collection, &self.key) {
-            (None, _) => self.collections(client, output).await,
-            (Some(collection), None) => self.documents(client, output, collection).await,
-            (Some(collection), Some(key)) => self.document(client, output, collection, key).await,
+            (None, _) => self.collections(kind, client, output).await,
+            (Some(collection), None) => self.documents(kind, client, output, collection).await,
+            (Some(collection), Some(key)) => self.document(kind, client, output, collection, key).await,
         }
     }
 
-    async fn collections(&self, client: &Client, output: Output) -> Result<(), Failure> {
+    async fn collections(&self, kind: Kind, client: &Client, output: Output) -> Result<(), Failure> {
         #[derive(Deserialize)]
         struct Listed {
             collections: Vec<String>,
         }
 
-        let answer = client.get(&["projections", self.name.as_str(), "collections"], &[]).await?;
+        let answer = client.get(&[folder(kind), self.name.as_str(), "collections"], &[]).await?;
         let Listed { collections } = answer.read()?;
-        let empty = "this projection keeps no documents";
+        let empty = format!("this {kind} keeps no documents");
         output.show_value(&collections, || {
-            Ok(table(&["collection"], collections.iter().map(|name| [name.clone()]), empty))
+            Ok(table(&["collection"], collections.iter().map(|name| [name.clone()]), &empty))
         })
     }
 
-    async fn document(&self, client: &Client, output: Output, collection: &str, key: &str) -> Result<(), Failure> {
-        let path = ["projections", self.name.as_str(), "documents", collection, key];
+    async fn document(
+        &self,
+        kind: Kind,
+        client: &Client,
+        output: Output,
+        collection: &str,
+        key: &str,
+    ) -> Result<(), Failure> {
+        let path = [folder(kind), self.name.as_str(), "documents", collection, key];
         let answer = client.get(&path, &self.freshness()).await?;
         let Document { key, value } = read(&answer.text)?;
         output.show_value(&[json_of(&key, value)], || {
@@ -80,14 +88,14 @@ impl Query {
     }
 
     /// Reads page by page: what is printed as JSON is never held as a whole.
-    async fn documents(&self, client: &Client, output: Output, collection: &str) -> Result<(), Failure> {
+    async fn documents(&self, kind: Kind, client: &Client, output: Output, collection: &str) -> Result<(), Failure> {
         #[derive(Deserialize)]
         struct Page<'a> {
             #[serde(borrow)]
             documents: Vec<&'a RawValue>,
         }
 
-        let path = ["projections", self.name.as_str(), "documents", collection];
+        let path = [folder(kind), self.name.as_str(), "documents", collection];
         let (mut left, mut after) = (self.limit.unwrap_or(usize::MAX), self.after.clone());
         let (mut rows, mut separator) = (Vec::new(), "[");
         while left > 0 {

@@ -117,7 +117,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let time = Time::begin(config.shutdown);
     door.close();
     time.phase("requests", 0.5, async { drop(server.await) }).await;
-    time.phase("projections", 0.8, host.stop()).await;
+    time.phase("processors and aggregates", 0.8, host.stop()).await;
     let left = time.until(1.0);
     let handing_over = tokio::task::spawn_blocking(move || telemetry.shutdown(left));
     time.phase("telemetry", 1.0, async { drop(handing_over.await) }).await;

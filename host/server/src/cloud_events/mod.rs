@@ -38,7 +38,7 @@ pub(crate) const KEPT_ID: &str = "ce-id";
 pub(crate) const KEPT_CONTENT_TYPE: &str = "ce-datacontenttype";
 
 /// Whether a media type says that the data is JSON.
-fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let ends_with = |end: &str| {
         let at = media_type.len().checked_sub(end.len());

@@ -1,11 +1,11 @@
-//! `/api/v1/projections/{name}/dead-letters`: what could not be handled, and what an operator does about it.
+//! `dead-letters` of a processor: what could not be handled, and what an operator does about it.
 
 use axum::{
-    Json,
+    Extension, Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use lantern_core::{Event, Filter, Log, Parked, Position, Name, StreamName, log::LogError};
+use lantern_core::{Event, Filter, Kind, Log, Name, Parked, Position, StreamName, Subject, log::LogError};
 use lantern_processors::{Refusal, Retried, Selection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,10 +24,10 @@ use crate::cloud_events::CloudEvent;
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {
     Routes::new()
-        .routes(routes!(list_dead_letters))
-        .routes(routes!(show_dead_letter))
-        .routes(routes!(retry_dead_letters))
-        .routes(routes!(skip_dead_letter))
+        .routes(routes!(list_processor_dead_letters))
+        .routes(routes!(show_processor_dead_letter))
+        .routes(routes!(retry_processor_dead_letters))
+        .routes(routes!(skip_processor_dead_letter))
 }
 
 /// Which dead letters to list.
@@ -58,37 +58,39 @@ struct DeadLetter<'a> {
 /// Lists dead letters in the order of the log, those that were skipped included.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/dead-letters",
+    path = "/{name}/dead-letters",
     tag = "dead letters",
     params(("name" = String, Path), Wanted),
     responses((status = 200, description = "The dead letters", body = shapes::DeadLetterList), Problem),
 )]
-async fn list_dead_letters(
+async fn list_processor_dead_letters(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     Path(name): Path<Name>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let limit = wanted.limit.map_or(Ok(100), limit)?;
     let after = Position(wanted.after.unwrap_or(0));
-    let dead_letters = host.supervisor.read_model(&name, None)?.parked(after, limit).await?;
+    let dead_letters = host.supervisor.read_model(kind, &name, None)?.parked(after, limit).await?;
     Ok(Json(DeadLetterList { dead_letters }).into_response())
 }
 
 /// Shows a dead letter with its event.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/dead-letters/{position}",
+    path = "/{name}/dead-letters/{position}",
     tag = "dead letters",
     params(("name" = String, Path), ("position" = u64, Path)),
     responses((status = 200, description = "The dead letter", body = shapes::DeadLetter), Problem),
 )]
-async fn show_dead_letter(
+async fn show_processor_dead_letter(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     Path((name, position)): Path<(Name, u64)>,
 ) -> Result<Response, Problem> {
     let position = Position(position);
-    let parked = host.supervisor.read_model(&name, None)?.parked_at(position).await?;
-    let parked = parked.ok_or(Refusal::NotParked { name, position })?;
+    let parked = host.supervisor.read_model(kind, &name, None)?.parked_at(position).await?;
+    let parked = parked.ok_or(Refusal::NotParked { subject: Subject { kind, name }, position })?;
     let event = event_at(&*host.log, position).await?;
     let event = event.as_ref().map(CloudEvent::listing);
     Ok(Json(DeadLetter { parked: &parked, event }).into_response())
@@ -129,32 +131,34 @@ impl RetryBody {
 /// Tries dead letters again, in the order of the log.
 #[utoipa::path(
     post,
-    path = "/api/v1/projections/{name}/dead-letters/retry",
+    path = "/{name}/dead-letters/retry",
     tag = "dead letters",
     params(("name" = String, Path)),
     request_body = RetryBody,
     responses((status = 200, description = "They were tried", body = shapes::Retried), Problem),
 )]
-async fn retry_dead_letters(
+async fn retry_processor_dead_letters(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     Path(name): Path<Name>,
     given::Json(body): given::Json<RetryBody>,
 ) -> Result<Json<Retried>, Problem> {
-    Ok(Json(host.supervisor.retry(&name, body.selection()?).await?))
+    Ok(Json(host.supervisor.retry(kind, &name, body.selection()?).await?))
 }
 
 /// Passes over the first dead letter of a stream. Its record stays, as skipped.
 #[utoipa::path(
     post,
-    path = "/api/v1/projections/{name}/dead-letters/{position}/skip",
+    path = "/{name}/dead-letters/{position}/skip",
     tag = "dead letters",
     params(("name" = String, Path), ("position" = u64, Path)),
     responses((status = 204, description = "It is skipped"), Problem),
 )]
-async fn skip_dead_letter(
+async fn skip_processor_dead_letter(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     Path((name, position)): Path<(Name, u64)>,
 ) -> Result<StatusCode, Problem> {
-    host.supervisor.skip(&name, Position(position)).await?;
+    host.supervisor.skip(kind, &name, Position(position)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,14 +1,14 @@
-//! `/api/v1/projections/{name}/documents`: reading what a projection wrote, and proving it by a digest.
+//! `documents` of a processor: reading what it wrote, and proving it by a digest.
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use lantern_core::{
-    Digest, Position, Name, ReadModel, Value,
+    Digest, Kind, Name, Position, ReadModel, Subject, Value,
     documents::{MAX_SCAN, Scan},
 };
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
@@ -29,13 +29,13 @@ use crate::wire::Host;
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {
     Routes::new()
-        .routes(routes!(list_collections))
-        .routes(routes!(list_documents))
-        .routes(routes!(show_document))
-        .routes(routes!(show_digest))
+        .routes(routes!(list_processor_collections))
+        .routes(routes!(list_processor_documents))
+        .routes(routes!(show_processor_document))
+        .routes(routes!(show_processor_digest))
 }
 
-/// The collections of a projection.
+/// The collections of a processor.
 #[derive(Serialize, ToSchema)]
 struct CollectionList {
     collections: Vec<String>,
@@ -44,13 +44,17 @@ struct CollectionList {
 /// Lists the collections that the module declares.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/collections",
+    path = "/{name}/collections",
     tag = "documents",
     params(("name" = String, Path)),
     responses((status = 200, description = "The collections", body = CollectionList), Problem),
 )]
-async fn list_collections(Open(host): Open, Path(name): Path<Name>) -> Result<Json<CollectionList>, Problem> {
-    Ok(Json(CollectionList { collections: host.supervisor.status(&name)?.description.collections }))
+async fn list_processor_collections(
+    Open(host): Open,
+    Extension(kind): Extension<Kind>,
+    Path(name): Path<Name>,
+) -> Result<Json<CollectionList>, Problem> {
+    Ok(Json(CollectionList { collections: host.supervisor.status(kind, &name)?.description.collections }))
 }
 
 /// How new a read model must be.
@@ -58,7 +62,7 @@ async fn list_collections(Open(host): Open, Path(name): Path<Name>) -> Result<Js
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Freshness {
-    /// Waits until the projection has processed this position: what an append answered is seen.
+    /// Waits until the processor has processed this position: what an append answered is seen.
     min_position: Option<u64>,
     /// How long to wait for it, in seconds, up to 3600; default 30.
     timeout: Option<f64>,
@@ -75,7 +79,7 @@ struct Wanted {
     after: Option<String>,
     /// At most so many, 1 to 1000; default 100.
     limit: Option<u64>,
-    /// Waits until the projection has processed this position: what an append answered is seen.
+    /// Waits until the processor has processed this position: what an append answered is seen.
     min_position: Option<u64>,
     /// How long to wait for it, in seconds, up to 3600; default 30.
     timeout: Option<f64>,
@@ -120,13 +124,14 @@ fn as_json<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Erro
 /// Lists documents in the order of their keys.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/documents/{collection}",
+    path = "/{name}/documents/{collection}",
     tag = "documents",
     params(("name" = String, Path), ("collection" = String, Path), Wanted),
     responses((status = 200, description = "The documents", body = shapes::DocumentList), Problem),
 )]
-async fn list_documents(
+async fn list_processor_documents(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     State(door): State<Arc<Door>>,
     Path((name, collection)): Path<(Name, String)>,
     Query(wanted): Query<Wanted>,
@@ -136,7 +141,7 @@ async fn list_documents(
         None => 100,
     };
     let freshness = Freshness { min_position: wanted.min_position, timeout: wanted.timeout };
-    let read_model = fresh(&host, &door, &name, &collection, freshness).await?;
+    let read_model = fresh(&host, &door, &Subject { kind, name }, &collection, freshness).await?;
     let position = read_model.checkpoint().await?.position;
     let scan = Scan { prefix: wanted.prefix.unwrap_or_default(), after: wanted.after, limit };
     let documents = read_model.scan(&collection, &scan).await?;
@@ -147,7 +152,7 @@ async fn list_documents(
 /// Shows a document.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/documents/{collection}/{key}",
+    path = "/{name}/documents/{collection}/{key}",
     tag = "documents",
     params(
         ("name" = String, Path),
@@ -157,16 +162,19 @@ async fn list_documents(
     ),
     responses((status = 200, description = "The document", body = shapes::DocumentAnswer), Problem),
 )]
-async fn show_document(
+async fn show_processor_document(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     State(door): State<Arc<Door>>,
     Path((name, collection, key)): Path<(Name, String, String)>,
     Query(freshness): Query<Freshness>,
 ) -> Result<Response, Problem> {
-    let read_model = fresh(&host, &door, &name, &collection, freshness).await?;
+    let subject = Subject { kind, name };
+    let read_model = fresh(&host, &door, &subject, &collection, freshness).await?;
     let position = read_model.checkpoint().await?.position;
     let Some(value) = read_model.get(&collection, &key).await? else {
-        let detail = format!("collection `{collection}` of projection `{name}` has no document `{key}`");
+        let name = subject.name;
+        let detail = format!("collection `{collection}` of {kind} `{name}` has no document `{key}`");
         return Err(Problem::not_found(detail).with("collection", collection).with("key", key));
     };
     Ok(Json(DocumentAnswer { document: Shown { key, value }, position }).into_response())
@@ -178,13 +186,17 @@ async fn show_document(
 /// digest are the same.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/digest",
+    path = "/{name}/digest",
     tag = "documents",
     params(("name" = String, Path)),
     responses((status = 200, description = "The digest and the position it belongs to", body = shapes::DigestAnswer), Problem),
 )]
-async fn show_digest(Open(host): Open, Path(name): Path<Name>) -> Result<Response, Problem> {
-    let (position, digest) = host.supervisor.read_model(&name, None)?.digest().await?;
+async fn show_processor_digest(
+    Open(host): Open,
+    Extension(kind): Extension<Kind>,
+    Path(name): Path<Name>,
+) -> Result<Response, Problem> {
+    let (position, digest) = host.supervisor.read_model(kind, &name, None)?.digest().await?;
     Ok(Json(DigestAnswer { digest, position }).into_response())
 }
 
@@ -192,15 +204,16 @@ async fn show_digest(Open(host): Open, Path(name): Path<Name>) -> Result<Respons
 async fn fresh(
     host: &Host,
     door: &Door,
-    name: &Name,
+    subject: &Subject,
     collection: &str,
     freshness: Freshness,
 ) -> Result<Arc<dyn ReadModel>, Problem> {
+    let Subject { kind, name } = subject;
     // A collection that is not there need not be waited for.
-    host.supervisor.read_model(name, Some(collection))?;
+    host.supervisor.read_model(*kind, name, Some(collection))?;
     if let Some(position) = freshness.min_position {
         let timeout = freshness.timeout.map_or(Ok(DEFAULT_WAIT), waiting::timeout)?;
-        waiting::until(host, door, name, Position(position), timeout).await?;
+        waiting::until(host, door, subject, Position(position), timeout).await?;
     }
-    Ok(host.supervisor.read_model(name, Some(collection))?)
+    Ok(host.supervisor.read_model(*kind, name, Some(collection))?)
 }

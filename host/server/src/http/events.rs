@@ -1,12 +1,14 @@
 //! `/api/v1/events` and `/api/v1/log`: appending, listing and finding events.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     extract::DefaultBodyLimit,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use lantern_core::{EventId, Expected, Position, log::Direction};
+use lantern_core::{Event, EventId, Expected, Position, log::Direction, upcasting::Accepted};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
@@ -17,9 +19,10 @@ use super::{
     given::{Body, Path, Query},
     incoming::{self, AppendAnswer, Form, MAX_BODY, Target},
     problem::Problem,
+    refusals::module_failed,
     shapes,
 };
-use crate::cloud_events::CloudEvent;
+use crate::{cloud_events::CloudEvent, wire::Host};
 
 /// The most events one answer lists.
 pub(crate) const MAX_LISTED: usize = 1000;
@@ -193,20 +196,44 @@ async fn list_events(Open(host): Open, Query(pairs): Query<Vec<(String, String)>
     Ok(Json(EventList { events, end: page.end, head: head.max(page.end) }).into_response())
 }
 
+/// In which form to show an event.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    /// `true`: as it is stored. Else in its newest form, as modules see it that name no version.
+    raw: Option<bool>,
+}
+
 /// Shows one event.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}",
     tag = "events",
-    params(("id" = String, Path, description = "The event's UUID")),
+    params(("id" = String, Path, description = "The event's UUID"), Shown),
     responses((status = 200, description = "The event", body = shapes::CloudEvent), Problem),
 )]
-async fn show_event(Open(host): Open, Path(id): Path<EventId>) -> Result<Response, Problem> {
+async fn show_event(
+    Open(host): Open,
+    Path(id): Path<EventId>,
+    Query(shown): Query<Shown>,
+) -> Result<Response, Problem> {
     let event = host.log.event(id).await?.ok_or_else(|| {
         let detail = format!("there is no event {id}: an id that is no UUID is found by the UUID its append answered");
         Problem::not_found(detail).with("id", id)
     })?;
+    let event = if shown.raw == Some(true) { event } else { newest(&host, event).await? };
     Ok(Json(CloudEvent::listing(&event)).into_response())
+}
+
+/// An event in its newest form. Upcasters are guests, so this runs where guests run.
+async fn newest(host: &Host, event: Event) -> Result<Event, Problem> {
+    let upcasting = host.upcasters.upcasting();
+    let upcast = move || upcasting.upcast(&event, &Accepted::new()).map(Cow::into_owned);
+    host.threads.run(upcast).await?.map_err(|failure| {
+        let detail = format!("the event has no newer form: {failure}; `?raw=true` shows it as it is stored");
+        module_failed(failure, detail)
+    })
 }
 
 /// Says how long the log is.

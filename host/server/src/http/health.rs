@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use lantern_core::State as ProjectionState;
+use lantern_core::{Kind, State as ProcessorState};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -25,15 +25,17 @@ struct Life {
 /// The host can serve.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// `ready`, or `degraded` when a projection has stopped by an error: the host serves, but somebody should look.
+    /// `ready`, or `degraded` when a processor has stopped by an error: the host serves, but somebody should look.
     status: &'static str,
-    /// The projections that have stopped.
+    /// The projections and handlers that have stopped.
     in_error: Vec<Stopped>,
 }
 
-/// A projection that has stopped by an error.
+/// A projection or handler that has stopped by an error.
 #[derive(Serialize, ToSchema)]
 struct Stopped {
+    /// `projection` or `handler`.
+    kind: &'static str,
     /// Its name.
     name: String,
     /// What went wrong.
@@ -48,13 +50,16 @@ async fn show_life() -> Json<Life> {
 
 /// Says whether the host can serve: not while it starts or ends.
 ///
-/// A projection in error does not keep a host from serving the others, so it makes the host `degraded`, not unready.
+/// A processor in error does not keep a host from serving the others, so it makes the host `degraded`, not unready.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", responses((status = 200, description = "The host can serve", body = Readiness), Problem))]
 async fn show_readiness(State(door): State<Arc<Door>>) -> Result<Json<Readiness>, Problem> {
-    let projections = door.host()?.supervisor.list();
-    let in_error = projections.into_iter().filter(|status| status.state == ProjectionState::Error);
-    let in_error: Vec<_> = in_error
-        .map(|status| Stopped { name: status.name.to_string(), error: status.last_error.map(|error| error.message) })
-        .collect();
+    let supervisor = &door.host()?.supervisor;
+    let processors = [Kind::Projection, Kind::Handler].into_iter().flat_map(|kind| supervisor.list(kind));
+    let in_error = processors.filter(|status| status.state == ProcessorState::Error).map(|status| Stopped {
+        kind: status.kind.as_str(),
+        name: status.name.to_string(),
+        error: status.last_error.map(|error| error.message),
+    });
+    let in_error: Vec<_> = in_error.collect();
     Ok(Json(Readiness { status: if in_error.is_empty() { "ready" } else { "degraded" }, in_error }))
 }

@@ -2,6 +2,9 @@
 //!
 //! Routes are documented where they are written: the OpenAPI document is made from them and cannot miss one.
 
+mod aggregates;
+mod changes;
+mod commands;
 mod dead_letters;
 mod documents;
 mod door;
@@ -10,20 +13,27 @@ mod export;
 #[cfg(test)]
 mod fixture;
 mod given;
+mod handlers;
 mod health;
 mod incoming;
 mod metrics;
 mod modules;
 mod openapi;
 mod problem;
+mod processors;
 mod projections;
+mod refusals;
 mod request_span;
+mod schedules;
 mod shapes;
 mod streams;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod upcasters;
 mod waiting;
+#[cfg(test)]
+mod write_side_tests;
 
 use std::sync::Arc;
 
@@ -37,6 +47,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use changes::SwapBody;
 pub(crate) use dead_letters::RetryBody;
 pub(crate) use door::Door;
 pub(crate) use events::MAX_LISTED;
@@ -45,7 +56,7 @@ pub(crate) use fixture::Served;
 pub(crate) use incoming::{AppendAnswer, MAX_BODY};
 pub(crate) use modules::MIN_DIGITS;
 pub(crate) use problem::Problem;
-pub(crate) use projections::{RebuildBody, SwapBody};
+pub(crate) use projections::RebuildBody;
 pub(crate) use waiting::MAX_WAIT;
 
 /// Routes with their documentation.
@@ -72,9 +83,11 @@ fn all_routes() -> Routes {
         .merge(streams::routes())
         .merge(modules::routes())
         .merge(projections::routes())
-        .merge(waiting::routes())
-        .merge(documents::routes())
-        .merge(dead_letters::routes())
+        .merge(handlers::routes())
+        .merge(schedules::routes())
+        .merge(aggregates::routes())
+        .merge(commands::routes())
+        .merge(upcasters::routes())
         .merge(traces::routes())
         .merge(health::routes())
         .merge(metrics::routes())

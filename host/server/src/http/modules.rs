@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use lantern_core::{
-    Digest, Library,
+    Digest, Kind, Library, Subject,
     module::{Kept, LibraryError},
 };
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::{
     problem::Problem,
     shapes,
 };
+use crate::wire::Host;
 
 /// The largest module, in bytes.
 const MAX_MODULE: usize = 64 * 1024 * 1024;
@@ -116,7 +117,7 @@ async fn inspect_module(Open(host): Open, Path(digest): Path<String>) -> Result<
     Ok(Json(host.library.inspect(digest).await?))
 }
 
-/// Removes a module that no projection runs or can be rolled back to.
+/// Removes a module that nothing runs or can be rolled back to.
 #[utoipa::path(
     delete,
     path = "/api/v1/modules/{digest}",
@@ -126,16 +127,21 @@ async fn inspect_module(Open(host): Open, Path(digest): Path<String>) -> Result<
 )]
 async fn remove_module(Open(host): Open, Path(digest): Path<String>) -> Result<StatusCode, Problem> {
     let digest = find(&*host.library, &digest).await?;
-    let users: Vec<_> = host
-        .supervisor
-        .modules_in_use()
-        .into_iter()
-        .filter_map(|(name, module)| (module == digest).then(|| name.to_string()))
-        .collect();
+    let users: Vec<_> = in_use(&host).filter(|(_, module)| *module == digest).map(|(subject, _)| subject).collect();
     if !users.is_empty() {
-        let detail = format!("module {} is needed by {}: swap or remove them first", digest.short(), users.join(", "));
-        return Err(Problem::new(StatusCode::CONFLICT, "in-use", detail).with("projections", users));
+        let named = |subject: &Subject| format!("{} `{}`", subject.kind, subject.name);
+        let names = users.iter().map(named).collect::<Vec<_>>().join(", ");
+        let detail = format!("module {} is needed by {names}: swap or remove them first", digest.short());
+        return Err(Problem::new(StatusCode::CONFLICT, "in-use", detail).with("users", users));
     }
     host.library.remove(digest).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which modules are needed, and by what.
+fn in_use(host: &Host) -> impl Iterator<Item = (Subject, Digest)> {
+    let of = |kind| move |(name, module)| (Subject { kind, name }, module);
+    let aggregates = host.aggregates.modules_in_use().into_iter().map(of(Kind::Aggregate));
+    let upcasters = host.upcasters.modules_in_use().into_iter().map(of(Kind::Upcaster));
+    host.supervisor.modules_in_use().into_iter().chain(aggregates).chain(upcasters)
 }

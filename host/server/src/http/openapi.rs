@@ -19,8 +19,13 @@ use super::{Routes, problem::Problem, shapes};
     tags(
         (name = "events", description = "The log and its streams"),
         (name = "modules", description = "Compiled Wasm components, by the digest of their bytes"),
-        (name = "projections", description = "What runs, and what it runs with"),
-        (name = "documents", description = "What projections wrote"),
+        (name = "projections", description = "From events to documents: what runs, and what it runs with"),
+        (name = "handlers", description = "From events to effects: what runs, and what it runs with"),
+        (name = "schedules", description = "Events that handlers have put off"),
+        (name = "aggregates", description = "What decides commands, and its state"),
+        (name = "commands", description = "Asking aggregates for something"),
+        (name = "upcasters", description = "What brings older events to their newest form"),
+        (name = "documents", description = "What projections and handlers wrote"),
         (name = "dead letters", description = "Events that could not be handled"),
         (name = "operation", description = "Health, metrics, traces"),
     )

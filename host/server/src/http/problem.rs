@@ -12,7 +12,6 @@ use lantern_core::{
     module::LibraryError,
     read_model::ReadModelError,
 };
-use lantern_processors::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
@@ -140,6 +139,7 @@ impl From<LibraryError> for Problem {
     fn from(error: LibraryError) -> Self {
         let detail = error.to_string();
         match error {
+            LibraryError::Unfit(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "module-unfit", detail),
             LibraryError::Refused(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "module-refused", detail),
             LibraryError::Unknown(digest) => Self::not_found(detail).with("digest", digest),
             LibraryError::Ambiguous(digits) => {
@@ -166,49 +166,8 @@ impl From<JournalError> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let detail = refusal.to_string();
-        let conflict = |slug| Self::new(StatusCode::CONFLICT, slug, &*detail);
-        let unknown = || Self::not_found(&*detail);
-        match refusal {
-            Refusal::Unknown(name) => unknown().with("projection", name),
-            Refusal::Exists(name) => conflict("projection-exists").with("projection", name),
-            Refusal::State { name, state, .. } => {
-                conflict("projection-state").with("projection", name).with("state", state)
-            }
-            Refusal::NothingToRollBack(name) => conflict("nothing-to-roll-back").with("projection", name),
-            Refusal::SameModule { name, module } => {
-                conflict("same-module").with("projection", name).with("module", module)
-            }
-            Refusal::Busy(name) => conflict("projection-busy").with("projection", name),
-            Refusal::DryRun { module, position, event_type, reason } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "dry-run-failed", detail)
-                    .with("module", module)
-                    .with("position", position)
-                    .with("event_type", event_type)
-                    .with("reason", reason)
-            }
-            Refusal::UnknownCollection { name, collection, known } => {
-                unknown().with("projection", name).with("collection", collection).with("known", known)
-            }
-            Refusal::NotParked { name, position } => unknown().with("projection", name).with("position", position),
-            Refusal::StreamNotParked { name, stream } => unknown().with("projection", name).with("stream", stream),
-            Refusal::NotFirst { position, first } => {
-                conflict("not-first").with("position", position).with("first", first)
-            }
-            Refusal::Interrupted => unavailable("interrupted", detail),
-            Refusal::Threads(_) => unavailable("no-threads", detail),
-            Refusal::ShuttingDown => unavailable("shutting-down", detail),
-            Refusal::Library(error) => error.into(),
-            Refusal::Log(error) => error.into(),
-            Refusal::ReadModel(error) => error.into(),
-            Refusal::Journal(error) => error.into(),
-        }
-    }
-}
-
-fn unavailable(slug: &'static str, detail: String) -> Problem {
+/// What passes by itself.
+pub(super) fn unavailable(slug: &'static str, detail: String) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
 }
 
@@ -243,16 +202,5 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
-    }
-
-    #[test]
-    fn unknown_conflict_and_refusal_have_their_statuses() {
-        let name = || "orders".parse().unwrap();
-        let status = |refusal: Refusal| Problem::from(refusal).status.as_u16();
-        assert_eq!(status(Refusal::Unknown(name())), 404);
-        assert_eq!(status(Refusal::Exists(name())), 409);
-        assert_eq!(status(Refusal::Busy(name())), 409);
-        assert_eq!(status(Refusal::Library(LibraryError::Refused("no component".into()))), 422);
-        assert_eq!(status(Refusal::ShuttingDown), 503);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use lantern_core::Position;
+use lantern_core::{Kind, Position, Subject};
 use serde_json::{Value, json};
 
 use super::{
@@ -25,14 +25,14 @@ async fn with_counts() -> Served {
 
 impl Answer {
     #[track_caller]
-    fn is(self, status: u16) -> Value {
+    pub(super) fn is(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
     }
 
     /// Checks that it is a problem of a status and type.
     #[track_caller]
-    fn problem(self, status: u16, slug: &str) -> Value {
+    pub(super) fn problem(self, status: u16, slug: &str) -> Value {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.body);
         assert_eq!(self.body["type"], slug, "{}", self.body);
         self.is(status)
@@ -58,8 +58,9 @@ async fn a_host_that_starts_or_ends_says_so_and_takes_no_work() {
 #[tokio::test]
 async fn who_waits_is_told_when_the_host_ends() {
     let served = with_counts().await;
-    let (host, name) = (served.door.host().unwrap(), "counts".parse().unwrap());
-    let waiting = waiting::until(&host, &served.door, &name, Position(1000), Duration::from_secs(600));
+    let host = served.door.host().unwrap();
+    let subject = Subject { kind: Kind::Projection, name: "counts".parse().unwrap() };
+    let waiting = waiting::until(&host, &served.door, &subject, Position(1000), Duration::from_secs(600));
     // The first is begun before the second runs.
     let (answer, ()) = tokio::join!(waiting, async { served.door.close() });
     assert_eq!(answer.unwrap_err().slug, "shutting-down");
@@ -138,7 +139,7 @@ async fn a_digest_is_found_by_its_first_digits() {
     let other: String = digest.chars().take(12).map(|c| if c == '0' { '1' } else { '0' }).collect();
     served.get(&format!("/api/v1/modules/{other}")).await.problem(404, "not-found");
     let problem = served.delete(&format!("/api/v1/modules/{digest}")).await.problem(409, "in-use");
-    assert_eq!(problem["projections"], json!(["counts"]));
+    assert_eq!(problem["users"], json!([{ "kind": "projection", "name": "counts" }]));
 }
 
 #[tokio::test]
@@ -185,6 +186,7 @@ async fn the_document_says_where_parameters_stand_and_what_answers_mean() {
         for (method, operation) in object(&operations) {
             let place = format!("{method} {path}");
             assert!(ids.insert(operation["operationId"].to_string()), "{place} has the id of another operation");
+            assert!(!operation.to_string().contains("processor"), "{place} speaks of processors");
             assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{place}");
             for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
                 let in_path = path.contains(&format!("{{{}}}", parameter["name"].as_str().unwrap()));
@@ -224,10 +226,33 @@ async fn the_shapes_of_the_document_are_what_is_answered() {
     let swap = json!({ "module": next["digest"] });
     let swapped = served.post("/api/v1/projections/counts/swap", &swap).await.is(200);
     let retried = served.post("/api/v1/projections/counts/dead-letters/retry", &json!({ "all": true })).await.is(200);
+    let module = served.push("aggregate 1").await;
+    let deploy = json!({ "name": "Order", "module": module });
+    let aggregate = served.post("/api/v1/aggregates", &deploy).await.is(201);
+    let command = served.post("/api/v1/commands/Order-1/Add", &json!({})).await.is(200);
+    let taken = served.post("/api/v1/streams/Order-1/snapshot", &json!({})).await.is(201);
+    let next = json!({ "module": served.push("aggregate 2").await });
+    let aggregate_swapped = served.post("/api/v1/aggregates/Order/swap", &next).await.is(200);
+    let module = served.push("upcaster 1").await;
+    let upcaster = served.post("/api/v1/upcasters", &json!({ "name": "t", "module": module })).await.is(201);
+    let next = json!({ "module": served.push("upcaster 2").await });
+    let upcaster_swapped = served.post("/api/v1/upcasters/t/swap", &next).await.is(200);
     for (shape, answered) in [
         ("Status", &status),
         ("Description", &status["description"]),
         ("Limits", &status["limits"]),
+        ("Grants", &status["grants"]),
+        ("AggregateStatus", &aggregate),
+        ("AggregateDescription", &aggregate["description"]),
+        ("Counters", &aggregate["counters"]),
+        ("SnapshotCounts", &aggregate["counters"]["snapshots"]),
+        ("AggregateSwapped", &aggregate_swapped),
+        ("CommandAnswer", &command),
+        ("Taken", &taken),
+        ("UpcasterStatus", &upcaster),
+        ("UpcasterDescription", &upcaster["description"]),
+        ("Step", &upcaster["description"]["steps"][0]),
+        ("UpcasterSwapped", &upcaster_swapped),
         ("FailurePolicy", &status["failure_policy"]),
         ("Kept", &kept),
         ("Swapped", &swapped),

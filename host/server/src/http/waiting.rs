@@ -1,9 +1,9 @@
-//! `/api/v1/projections/{name}/wait` and `/changes`: what answers when something has happened.
+//! `wait` and `changes` of a processor: what answers when something has happened.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::StatusCode,
     response::{
@@ -12,7 +12,7 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use lantern_core::{Position, Name};
+use lantern_core::{Kind, Name, Position, Subject};
 use lantern_processors::Status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -38,7 +38,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {
-    Routes::new().routes(routes!(wait_for_projection)).routes(routes!(follow_projection))
+    Routes::new().routes(routes!(wait_for_processor)).routes(routes!(follow_processor))
 }
 
 /// What to wait for.
@@ -61,53 +61,55 @@ pub(super) fn timeout(seconds: f64) -> Result<Duration, Problem> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// Waits until a projection has processed a position, until the time is over, or until the host ends.
+/// Waits until a processor has processed a position, until the time is over, or until the host ends.
 pub(super) async fn until(
     host: &Host,
     door: &Door,
-    name: &Name,
+    subject: &Subject,
     position: Position,
     timeout: Duration,
 ) -> Result<Status, Problem> {
+    let Subject { kind, name } = subject;
     tokio::select! {
-        reached = tokio::time::timeout(timeout, host.supervisor.wait(name, position)) => match reached {
+        reached = tokio::time::timeout(timeout, host.supervisor.wait(*kind, name, position)) => match reached {
             Ok(reached) => Ok(reached?),
-            Err(_) => Err(late(&host.supervisor.status(name)?, position, timeout)),
+            Err(_) => Err(late(&host.supervisor.status(*kind, name)?, position, timeout)),
         },
         () = door.closed() => Err(closing()),
     }
 }
 
 fn late(status: &Status, position: Position, timeout: Duration) -> Problem {
-    let Status { name, position: at, state, .. } = status;
+    let Status { kind, name, position: at, state, .. } = status;
     let detail = format!(
-        "projection `{name}` has not reached position {position} within {} s: it is {} at {at}",
+        "{kind} `{name}` has not reached position {position} within {} s: it is {} at {at}",
         timeout.as_secs_f64(),
         state.as_str()
     );
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).with("projection_status", status)
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).with(&format!("{}_status", status.kind), status)
 }
 
-/// Waits until a projection has processed a position.
+/// Waits until a processor has processed a position.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/wait",
-    tag = "projections",
+    path = "/{name}/wait",
+    tag = "processors",
     params(("name" = String, Path), Wanted),
     responses((status = 200, description = "It is there", body = shapes::Status), Problem),
 )]
-async fn wait_for_projection(
+async fn wait_for_processor(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     State(door): State<Arc<Door>>,
     Path(name): Path<Name>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Status>, Problem> {
     let timeout = wanted.timeout.map_or(Ok(DEFAULT_WAIT), timeout)?;
     let position = wanted.position.map_or_else(|| *host.log.head().borrow(), Position);
-    until(&host, &door, &name, position, timeout).await.map(Json)
+    until(&host, &door, &Subject { kind, name }, position, timeout).await.map(Json)
 }
 
-/// Where a projection stands.
+/// Where a processor stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 struct Moved {
     /// The last position processed.
@@ -118,37 +120,40 @@ struct Moved {
     generation: u32,
 }
 
-/// Follows a projection.
+/// Follows a processor.
 ///
-/// Server-sent events: `checkpoint` at once and whenever the projection has moved on, with `position`, `handled` and
-/// `generation`. Changes in quick succession are told as one. The stream ends with the projection or the host.
+/// Server-sent events: `checkpoint` at once and whenever the processor has moved on, with `position`, `handled` and
+/// `generation`. Changes in quick succession are told as one. The stream ends with the processor or the host.
 #[utoipa::path(
     get,
-    path = "/api/v1/projections/{name}/changes",
-    tag = "projections",
+    path = "/{name}/changes",
+    tag = "processors",
     params(("name" = String, Path)),
     responses((status = 200, description = "The moves, one after the other", body = Moved, content_type = "text/event-stream"), Problem),
 )]
-async fn follow_projection(
+async fn follow_processor(
     Open(host): Open,
+    Extension(kind): Extension<Kind>,
     State(door): State<Arc<Door>>,
     Path(name): Path<Name>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    host.supervisor.status(&name)?;
-    let following = Following { host, door, name, told: None };
+    host.supervisor.status(kind, &name)?;
+    let following = Following { host, door, kind, name, told: None };
     Ok(Sse::new(stream::unfold(following, next_change)).keep_alive(KeepAlive::default()))
 }
 
 struct Following {
     host: Arc<Host>,
     door: Arc<Door>,
+    kind: Kind,
     name: Name,
     told: Option<Moved>,
 }
 
 async fn next_change(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
     loop {
-        let Status { position, handled, generation, .. } = following.host.supervisor.status(&following.name).ok()?;
+        let status = following.host.supervisor.status(following.kind, &following.name).ok()?;
+        let Status { position, handled, generation, .. } = status;
         let moved = Moved { position: position.0, handled, generation };
         if following.told != Some(moved) {
             following.told = Some(moved);

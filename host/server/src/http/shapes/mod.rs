@@ -1,5 +1,5 @@
 //! The JSON shapes of words that other crates own, for the OpenAPI document. A test holds them to what is really
-//! answered.
+//! answered. What belongs to commands, schedules and upcasters has a file of its own.
 
 #![expect(dead_code, reason = "shapes are documentation: nothing makes one")]
 
@@ -7,6 +7,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use utoipa::ToSchema;
+
+mod writing;
+
+pub(super) use writing::{
+    AggregateDescription, AggregateList, AggregateStatus, AggregateSwapped, CommandAnswer, ScheduleList, StateAnswer,
+    Taken, UpcasterDescription, UpcasterList, UpcasterStatus, UpcasterSwapped,
+};
 
 /// What went wrong: RFC 9457 problem details. Each type has members of its own beside these.
 #[derive(ToSchema)]
@@ -87,7 +94,7 @@ pub(super) struct StreamAnswer {
     events: Vec<CloudEvent>,
 }
 
-/// What a module says it is.
+/// What a processor's module says it is.
 #[derive(ToSchema)]
 pub(super) struct Description {
     name: String,
@@ -98,6 +105,18 @@ pub(super) struct Description {
     event_types: Vec<String>,
     /// The collections it keeps documents in.
     collections: Vec<String>,
+    /// The newest schema version it understands, by event type; a type that is not named: the newest there is.
+    schema_versions: BTreeMap<String, u32>,
+}
+
+/// What a module of any kind says it is.
+#[derive(ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum Described {
+    Projection(Description),
+    Handler(Description),
+    Aggregate(AggregateDescription),
+    Upcaster(UpcasterDescription),
 }
 
 /// A module as the host keeps it.
@@ -108,7 +127,7 @@ pub(super) struct Kept {
     /// How many bytes it has.
     size: u64,
     pushed_at: String,
-    description: Description,
+    description: Described,
     world: String,
     imports: Vec<String>,
     exports: Vec<String>,
@@ -131,6 +150,8 @@ pub(super) struct Limits {
     table_elements: Option<u64>,
     /// How many bytes a call may hand to the host; default 4 MiB.
     host_call_bytes: Option<u64>,
+    /// How many bytes of the body of one HTTP answer a handler may read; default 1 MiB.
+    http_body_bytes: Option<u64>,
     /// How many log lines are kept of a call; default 100.
     log_lines: Option<u32>,
     /// How many spans are kept of a call; default 100.
@@ -150,7 +171,25 @@ pub(super) struct FailurePolicy {
     then: Option<String>,
 }
 
-/// An error a projection met.
+/// What a handler may do beyond its own documents; what is left out it may not.
+#[derive(ToSchema)]
+pub(super) struct Grants {
+    /// It may emit events.
+    emit: Option<bool>,
+    /// It may schedule events.
+    schedule: Option<bool>,
+    /// Its clocks show the real time; the event's time otherwise.
+    time: Option<bool>,
+    /// Its random numbers are real; seeded by the event's id otherwise.
+    random: Option<bool>,
+    /// The origins it may send requests to, for example `https://api.example.com`.
+    http: Option<Vec<String>>,
+    /// Loopback, link-local, private and other special addresses that the names of `http` may lead to, for example
+    /// `127.0.0.1` or `10.0.0.0/8`; all others of that sort are refused.
+    addresses: Option<Vec<String>>,
+}
+
+/// An error a processor met.
 #[derive(ToSchema)]
 pub(super) struct LastError {
     message: String,
@@ -168,9 +207,11 @@ pub(super) struct RebuildStatus {
     position: u64,
 }
 
-/// What a projection is doing.
+/// What a processor is doing.
 #[derive(ToSchema)]
 pub(super) struct Status {
+    /// `projection` or `handler`.
+    kind: String,
     name: String,
     /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`.
     state: String,
@@ -191,6 +232,10 @@ pub(super) struct Status {
     handled: u64,
     /// How many calls failed since the host started.
     failed: u64,
+    /// How many events it has emitted since the host started, scheduled ones included. Always 0 for a projection.
+    emitted: u64,
+    /// How many events are scheduled. Always 0 for a projection.
+    scheduled: u64,
     /// How many events hold their streams back.
     parked_events: u64,
     /// How many streams are held back.
@@ -200,6 +245,7 @@ pub(super) struct Status {
     deployed_at: String,
     config: BTreeMap<String, String>,
     limits: Limits,
+    grants: Grants,
     failure_policy: FailurePolicy,
 }
 
@@ -207,6 +253,12 @@ pub(super) struct Status {
 #[derive(ToSchema)]
 pub(super) struct ProjectionList {
     projections: Vec<Status>,
+}
+
+/// All handlers.
+#[derive(ToSchema)]
+pub(super) struct HandlerList {
+    handlers: Vec<Status>,
 }
 
 /// A change of modules that took effect.
@@ -222,19 +274,21 @@ pub(super) struct Swapped {
     parked_mended: u64,
 }
 
-/// Something that happened to a projection. Each kind has members of its own beside these.
+/// Something that happened to what is deployed. Each kind of happening has members of its own beside these.
 #[derive(ToSchema)]
 pub(super) struct Entry {
-    /// 1, 2, 3 … over all projections.
+    /// 1, 2, 3 … over all that is deployed.
     sequence: u64,
     at: String,
-    projection: String,
-    /// `deployed`, `paused`, `resumed`, `swapped`, `swap-refused`, `rolled-back`, `rebuild-started`,
-    /// `rebuild-abandoned`, `promoted`, `retried`, `skipped`, `stopped` or `removed`.
+    /// `projection`, `handler`, `aggregate` or `upcaster`.
+    kind: String,
+    name: String,
+    /// `deployed`, `aggregate-deployed`, `upcaster-deployed`, `paused`, `resumed`, `swapped`, `swap-refused`, `rolled-back`, `rebuild-started`,
+    /// `rebuild-abandoned`, `promoted`, `retried`, `skipped`, `stopped`, `schedule-cancelled` or `removed`.
     what: String,
 }
 
-/// What happened to a projection.
+/// What happened to something that is or was deployed.
 #[derive(ToSchema)]
 pub(super) struct HistoryAnswer {
     entries: Vec<Entry>,
@@ -316,7 +370,7 @@ pub(super) struct DeadLetter {
 pub(super) struct Retried {
     /// How many were handled.
     handled: u64,
-    /// How many of the projection are parked still.
+    /// How many of the processor are parked still.
     remaining: u64,
 }
 
