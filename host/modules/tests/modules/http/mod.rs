@@ -138,11 +138,22 @@ async fn handle(settings: &Settings, data: Value) -> Outcome {
 }
 
 async fn handle_as(settings: &Settings, data: Value, cause: Cause<'static>, trace: Option<TraceContext>) -> Outcome {
+    handle_by("caller", settings, data, cause, trace).await
+}
+
+/// Handles one event by a guest, on a thread as guests have it in the host.
+async fn handle_by(
+    package: &str,
+    settings: &Settings,
+    data: Value,
+    cause: Cause<'static>,
+    trace: Option<TraceContext>,
+) -> Outcome {
     static THREADS: LazyLock<GuestThreads> = LazyLock::new(|| GuestThreads::new().unwrap());
-    let mut caller = load("caller", settings).await.instance();
+    let mut instance = load(package, settings).await.instance();
     let handled = move || {
         let event = event(1, &data.to_string());
-        caller.handle(&Call { event: &event, cause, attempt: 1, trace }, &nothing())
+        instance.handle(&Call { event: &event, cause, attempt: 1, trace }, &nothing())
     };
     THREADS.run(handled).await.unwrap()
 }
@@ -154,6 +165,13 @@ fn trace() -> TraceContext {
 /// What came of each request, as the guest saw it.
 #[track_caller]
 fn answers(outcome: &Outcome) -> Vec<Value> {
+    let Value::Array(answers) = document(outcome) else { panic!("no list") };
+    answers
+}
+
+/// The document the guest wrote.
+#[track_caller]
+fn document(outcome: &Outcome) -> Value {
     let effects = outcome.result.as_ref().unwrap_or_else(|failure| panic!("{failure}: {:?}", outcome.witness));
     serde_json::from_str(effects.writes[0].value.as_deref().unwrap()).unwrap()
 }

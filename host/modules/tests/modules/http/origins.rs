@@ -4,10 +4,12 @@ use lantern_core::{
     Cause, Effects,
     witness::{Level, SpanStatus},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Server, ask, assert_failed, attribute, echoed, field, granted, handle_as, request, trace};
+use super::{
+    Server, ask, assert_failed, attribute, document, echoed, field, granted, handle_as, handle_by, request, trace,
+};
 
 #[tokio::test]
 async fn ipv6_is_served_too() {
@@ -31,6 +33,23 @@ async fn an_origin_that_is_not_listed_is_refused_with_the_rule() {
     assert_eq!(line.span_id, Some(refused.span_id));
     assert_eq!(attribute(refused, "error.type"), Some("\"HTTP-request-denied\""));
     assert_eq!(refused.status, SpanStatus::Error("HTTP-request-denied".into()));
+}
+
+#[tokio::test]
+async fn the_sdk_tells_the_rule() {
+    let (listed, other) = (Server::start().await, Server::start().await);
+    let settings = granted(&[&listed.origin()], &[]);
+    let handled = async |url: String| {
+        let data = json!({"url": url, "body": "some"});
+        let outcome = handle_by("requester", &settings, data, Cause::Live, Some(trace())).await;
+        document(&outcome)
+    };
+    let answer = handled(format!("{}/parcels", listed.origin())).await;
+    assert_eq!((&answer["status"], &answer["refused"]), (&json!(200), &Value::Null));
+    let answer = handled(format!("{}/parcels", other.origin())).await;
+    let rule = format!("{} is refused: the deployment does not list this origin", other.origin());
+    assert!(answer["refused"].as_str().unwrap().starts_with(&rule), "{answer}");
+    assert_eq!((listed.seen(), other.seen()), (1, 0));
 }
 
 #[tokio::test]
