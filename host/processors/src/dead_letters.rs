@@ -99,10 +99,7 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
         return Err(End::Trouble("the host panicked while a guest ran".into()));
     };
     session.give_back(worker);
-    let (handled, failed, asked) = match tried {
-        Tried::Host(message) => return Err(End::Trouble(message)),
-        Tried::Done { handled, failed, asked } => (handled, failed, asked),
-    };
+    let Tried { handled, failed, asked } = tried.map_err(End::Trouble)?;
     if let Some(held) = session.held() {
         release(held, &records[0].stream, handled);
     }
@@ -123,20 +120,23 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
 }
 
 /// What trying parked events came to.
-enum Tried {
-    /// So many were handled; the next one, if one failed, has this new record.
-    Done { handled: usize, failed: Option<Parked>, asked: Asked },
-    /// The host could not serve a call.
-    Host(String),
+struct Tried {
+    /// How many were handled.
+    handled: usize,
+    /// The new record of the next one, if it failed.
+    failed: Option<Parked>,
+    /// What a handler asked for beyond documents.
+    asked: Asked,
 }
 
+/// Tries parked events in order until one fails. An error says why the host could not serve a call.
 fn tries(
     worker: &mut Worker,
     records: &[Parked],
     events: &[Event],
     view: &Arc<BatchView>,
     occasion: &Occasion,
-) -> Tried {
+) -> Result<Tried, String> {
     let seen: Arc<dyn View> = view.clone();
     let mut asked = Asked::default();
     for (handled, (event, record)) in events.iter().zip(records).enumerate() {
@@ -144,16 +144,14 @@ fn tries(
         match worker.call(event, occasion.cause(), attempts, &seen) {
             Called::Unwanted => {}
             Called::Handled { effects, trace } => worker.fold(event, effects, trace, view, &mut asked),
-            Called::Failed { failure, .. } if failure.kind == FailureKind::Host => {
-                return Tried::Host(failure.message);
-            }
+            Called::Failed { failure, .. } if failure.kind == FailureKind::Host => return Err(failure.message),
             Called::Failed { failure, trace } => {
                 let failed = worker.parked(event, Standing::Failed, failure, attempts, trace, Some(record));
-                return Tried::Done { handled, failed: Some(failed), asked };
+                return Ok(Tried { handled, failed: Some(failed), asked });
             }
         }
     }
-    Tried::Done { handled: events.len(), failed: None, asked }
+    Ok(Tried { handled: events.len(), failed: None, asked })
 }
 
 /// Passes over the first parked event of a stream. Its record stays, as skipped.

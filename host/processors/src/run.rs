@@ -138,7 +138,10 @@ impl Session<'_> {
                 self.waiting = Some(command.unwrap_or(Command::Stop));
                 Ok(())
             }
-            () = changed(&mut self.chain) => Ok(self.adapt()),
+            () = changed(&mut self.chain) => {
+                self.adapt();
+                Ok(())
+            }
             read = self.reader.next(), if free => self.turn(read).await,
         }
     }
@@ -295,7 +298,7 @@ impl Session<'_> {
 /// Waits for a change of the chain of upcasters; for ever when nobody can change it any more.
 async fn changed(chain: &mut watch::Receiver<u64>) {
     if chain.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

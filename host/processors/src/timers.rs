@@ -143,10 +143,12 @@ impl Shared {
         let mut troubles = 0;
         loop {
             let next = self.fire().await;
-            troubles = if matches!(next, Next::Trouble(_)) { troubles + 1 } else { 0 };
             let pause = match next {
                 Next::Over => return,
                 Next::More => {
+                    if std::mem::take(&mut troubles) > 0 {
+                        self.on.progress.send_modify(|progress| progress.last_error = None);
+                    }
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -158,6 +160,7 @@ impl Shared {
                 Next::Trouble(message) => {
                     tracing::warn!("scheduled events wait: {message}; trying again");
                     self.note(message);
+                    troubles += 1;
                     backoff::pause(&TROUBLE, troubles)
                 }
             };

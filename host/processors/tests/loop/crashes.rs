@@ -121,7 +121,7 @@ fn live_and_die(seed: u64) {
     let module = world.library.add(agent("one"));
     world.library.add(agent("two"));
     let mut life = Life::begin(&world);
-    let deploy = deployment(Kind::Handler, module, FailurePolicy::default());
+    let deploy = deployment(Kind::Handler, module, &FailurePolicy::default());
     life.with(&world, async |supervisor| supervisor.deploy(deploy).await.unwrap()).unwrap();
     let mut deaths = 0;
     for _ in 0..80 {

@@ -189,7 +189,7 @@ async fn projections_and_handlers_share_their_names_and_nothing_else() {
     let host = Host::of_handler().await;
     host.deploy(noting()).await;
     let handler = || lantern_core::Subject { kind: Kind::Handler, name: name() };
-    let deploy = |kind| deployment(kind, Digest::of(b"noting"), FailurePolicy::default());
+    let deploy = |kind| deployment(kind, Digest::of(b"noting"), &FailurePolicy::default());
     assert_eq!(host.supervisor.deploy(deploy(Kind::Projection)).await, Err(Refusal::Exists(handler())));
     let as_projection = host.supervisor.status(Kind::Projection, &name()).unwrap_err();
     assert_eq!(as_projection, Refusal::OtherKind(handler()));
@@ -214,7 +214,7 @@ async fn a_handler_is_what_it_was_after_a_restart() {
     let mut host = Host::of_handler().await;
     let grants = Grants { emit: true, ..Grants::default() };
     let module = host.add(telling("one"));
-    let deploy = deployment(Kind::Handler, module, FailurePolicy::default());
+    let deploy = deployment(Kind::Handler, module, &FailurePolicy::default());
     host.supervisor.deploy(lantern_processors::Deploy { grants: grants.clone(), ..deploy }).await.unwrap();
     host.append("A-1", "1").await;
     host.until(|status| status.emitted == 1).await;

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lantern_core::{
@@ -27,18 +27,26 @@ pub(crate) use crate::{
     storage::Faults,
 };
 
-/// A clock that stands until it is set.
-pub(crate) struct Hands(AtomicI64);
+/// A clock that stands until it is set, or runs.
+pub(crate) struct Hands {
+    set: AtomicI64,
+    running: OnceLock<Instant>,
+}
 
 impl Hands {
     pub(crate) fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.set.store(now.0, Ordering::SeqCst);
+    }
+
+    pub(crate) fn run(&self) {
+        self.running.get_or_init(Instant::now);
     }
 }
 
 impl Clock for Hands {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        let ran = self.running.get().map_or(Duration::ZERO, Instant::elapsed);
+        Timestamp(self.set.load(Ordering::SeqCst)).plus(ran)
     }
 }
 
@@ -61,7 +69,7 @@ impl World {
             read_models: Arc::new(memory::ReadModels::new()),
             journal: Arc::new(memory::Journal::new()),
             library: Arc::default(),
-            clock: Arc::new(Hands(AtomicI64::new(1_000))),
+            clock: Arc::new(Hands { set: AtomicI64::new(1_000), running: OnceLock::new() }),
             chain: Arc::default(),
             faults,
         }
@@ -153,7 +161,7 @@ impl Host {
 
     pub(crate) async fn deploy_with(&self, closure: Closure, policy: FailurePolicy) -> Result<Status, Refusal> {
         let module = self.add(closure);
-        self.supervisor.deploy(deployment(self.kind, module, policy)).await
+        self.supervisor.deploy(deployment(self.kind, module, &policy)).await
     }
 
     /// Appends one event to a stream and says where it stands.
@@ -209,7 +217,7 @@ impl Host {
 }
 
 /// How the processor of a test is deployed.
-pub(crate) fn deployment(kind: Kind, module: Digest, policy: FailurePolicy) -> Deploy {
+pub(crate) fn deployment(kind: Kind, module: Digest, policy: &FailurePolicy) -> Deploy {
     Deploy {
         kind,
         name: name(),
@@ -217,7 +225,7 @@ pub(crate) fn deployment(kind: Kind, module: Digest, policy: FailurePolicy) -> D
         start: Start::Beginning,
         config: BTreeMap::new(),
         limits: Limits::default(),
-        failure_policy: FailurePolicy { backoff_ms: 1, ..policy },
+        failure_policy: FailurePolicy { backoff_ms: 1, ..policy.clone() },
         grants: Grants::default(),
     }
 }

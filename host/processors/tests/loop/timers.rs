@@ -63,6 +63,25 @@ async fn what_is_due_is_emitted_and_what_is_not_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_timer_wakes_by_itself_and_not_before_its_time() {
+    let host = Host::of_handler().await;
+    host.deploy(obedient()).await;
+    host.world.clock.run();
+    for ms in [30, 20, 40, 10] {
+        say(&host, &format!("t{ms} {}", ms * 1_000_000)).await;
+    }
+    host.until(|status| status.emitted == 4).await;
+    let events = host.world.events().await;
+    let due: Vec<_> = events.iter().filter(|event| event.stream.category() == "Due").collect();
+    let in_time = |event: &&lantern_core::Event| {
+        let said = String::from_utf8_lossy(event.data.as_bytes()).trim_matches('"').to_owned();
+        event.time.0 >= said.split_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert!(due.iter().all(in_time), "{due:?}");
+    assert_eq!(due.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_names_one_schedule_that_can_be_replaced_and_cancelled() {
     let host = Host::of_handler().await;
     host.deploy(obedient()).await;
@@ -193,7 +212,7 @@ async fn a_handler_that_is_removed_takes_its_schedules_along() {
     assert!(host.supervisor.schedules(None).await.unwrap().is_empty());
     // Another handler of that name begins after what was said to the one before.
     let module = host.add(obedient());
-    let deploy = deployment(Kind::Handler, module, FailurePolicy::default());
+    let deploy = deployment(Kind::Handler, module, &FailurePolicy::default());
     host.supervisor.deploy(Deploy { start: Start::End, ..deploy }).await.unwrap();
     say(&host, "b 1500").await;
     host.until(|status| status.emitted == 1).await;
