@@ -52,11 +52,17 @@ macro_rules! aggregate {
         const _: () = {
             struct Module;
 
+            impl $crate::exports::AggregateModule for Module {
+                type Aggregate = $aggregate;
+
+                const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+            }
+
             impl $crate::bindings::aggregate::exports::lantern::module::aggregates::Guest for Module {
-                type Aggregate = $crate::exports::Loaded<$aggregate>;
+                type Aggregate = $crate::exports::Loaded<Self>;
 
                 fn describe() -> $crate::bindings::aggregate::exports::lantern::module::aggregates::Description {
-                    $crate::exports::describe_aggregate::<$aggregate>(::core::env!("CARGO_PKG_VERSION"))
+                    $crate::exports::describe_aggregate::<Self>()
                 }
             }
 

@@ -47,7 +47,7 @@ pub use upcaster::{Step, Upcaster};
 /// What the macros and `lantern-testing` call.
 #[doc(hidden)]
 pub mod exports {
-    pub use crate::loaded::{Loaded, describe_aggregate};
+    pub use crate::loaded::{AggregateModule, Loaded, describe_aggregate};
     pub use crate::processor::{Processor, handler, projection};
     pub use crate::upcaster::{describe_upcaster, upcast};
 }

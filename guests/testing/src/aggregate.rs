@@ -3,10 +3,11 @@
 use crate::{BEGIN, Sample, diff, switch};
 use lantern_guest::bindings::aggregate::exports::lantern::module::aggregates::{self, Rejection};
 use lantern_guest::bindings::lantern::module::types::{self, Payload};
-use lantern_guest::exports::Loaded;
+use lantern_guest::exports::{AggregateModule, Loaded};
 use lantern_guest::{Aggregate, Time};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::marker::PhantomData;
 
 /// An aggregate that a test can run.
 pub(crate) trait Decider {
@@ -30,7 +31,7 @@ fn decider<A: Aggregate + 'static>() -> Box<dyn Decider> {
     match switch::component() {
         #[cfg(feature = "component")]
         Some(path) => Box::new(crate::component::decider(&path, &stream::<A>())),
-        _ => Box::new(Native { stream: stream::<A>(), loaded: Loaded::<A>::empty(stream::<A>()) }),
+        _ => Box::new(Native { stream: stream::<A>(), loaded: Loaded::<Tested<A>>::empty(stream::<A>()) }),
     }
 }
 
@@ -152,13 +153,22 @@ fn shown(rejection: &Rejection) -> Value {
     json!({ "rejected": rejection.code, "message": rejection.message, "details": rejection.details })
 }
 
-/// An aggregate in this process.
-struct Native<A: Aggregate> {
-    stream: String,
-    loaded: Loaded<A>,
+/// An aggregate as a module without a version.
+struct Tested<A>(PhantomData<A>);
+
+impl<A: Aggregate + 'static> AggregateModule for Tested<A> {
+    type Aggregate = A;
+
+    const VERSION: &'static str = "0.0.0";
 }
 
-impl<A: Aggregate> Decider for Native<A> {
+/// An aggregate in this process.
+struct Native<A: Aggregate + 'static> {
+    stream: String,
+    loaded: Loaded<Tested<A>>,
+}
+
+impl<A: Aggregate + 'static> Decider for Native<A> {
     fn evolve(&mut self, event: &Sample, schema_version: u32, version: u64, time: Time) -> Result<(), String> {
         let event = types::Event {
             id_high: 0,
@@ -178,7 +188,7 @@ impl<A: Aggregate> Decider for Native<A> {
 
     fn decide(&mut self, command: &Sample, time: Time) -> Result<Vec<Sample>, Rejection> {
         // As on the host, which may have thrown the aggregate away meanwhile: the state has to survive a snapshot.
-        let restored = Loaded::<A>::restored(self.stream.clone(), &self.loaded.state());
+        let restored = Loaded::<Tested<A>>::restored(self.stream.clone(), &self.loaded.state());
         self.loaded = restored.unwrap_or_else(|reason| panic!("{reason}"));
         let command = aggregates::Command {
             id_high: 0,
