@@ -1,8 +1,8 @@
 //! Logs, read models, journals and snapshots: one set in memory, one in SQLite files, and the contract that both keep.
 //!
-//! Every backend is a folder with the same file names: `log`, `read_model`, `journal` and `snapshots` implement the port
-//! of that name in `lantern-core`. What follows from the promises of the ports and not from a backend stands beside the
-//! folders: `contract` (a feature) proves the promises, `decide` says what becomes of an append, `page` how much one
+//! Every backend is a folder with the same file names: `log`, `read_model`, `journal` and `snapshots` implement the
+//! port of that name in `lantern-core`. What follows from the promises of the ports and not from a backend stands beside
+//! the folders: `contract` (a feature) proves the promises, `decide` says what becomes of an append, `page` how much one
 //! read returns. A backend knows no other.
 
 #![warn(missing_docs)]

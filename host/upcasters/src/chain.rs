@@ -15,7 +15,7 @@ use lantern_core::{
 use crate::{Refusal, step::ChainStep, upcaster::Upcaster};
 
 /// The steps of all deployed upcasters. From every form leads at most one, and each way has an end.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Chain {
     /// By the event type they take.
     steps: HashMap<String, Vec<ChainStep>>,

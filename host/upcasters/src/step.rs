@@ -12,7 +12,6 @@ use serde::de::IgnoredAny;
 use crate::upcaster::Upcaster;
 
 /// A step from one form of an event to the next.
-#[derive(Debug, Clone)]
 pub(crate) struct ChainStep {
     /// The schema version it takes; the event type is what it is found by.
     pub(crate) from_version: u32,

@@ -1,9 +1,6 @@
 //! An upcaster at work: its module and a few instances of it, lent out for a call each.
 
-use std::{
-    fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lantern_core::{
     Event, Name,
@@ -59,12 +56,6 @@ impl Upcaster {
     fn instances(&self) -> MutexGuard<'_, Instances> {
         // Nothing that can panic runs while the list and the count disagree.
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Upcaster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.name, self.module.digest())
     }
 }
 

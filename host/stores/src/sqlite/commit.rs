@@ -1,10 +1,10 @@
 //! The transaction of a batch: fence, documents, schedules, dead letters and checkpoint, together or not at all.
 //!
 //! An ordinary commit is not forced to the disk (`synchronous = normal`): a power loss takes the file back to an earlier
-//! commit, checkpoint and documents together, and the projection handles the events since then once more. So nothing
-//! is lost or doubled, and a commit costs no flush: the effects that went out already have the same ids again. What an
-//! operator was told must stay true, though: a commit that changes the module or carries a decision about parked events
-//! or schedules is on disk when it returns, and so is all before it.
+//! commit, all of it together, and the processor handles the events since then once more. So nothing is lost or doubled,
+//! since effects that went out already have the same ids again, and a commit costs no flush. What an operator was told
+//! must stay true, though: a commit that changes the module or carries a decision about parked events or schedules is on
+//! disk when it returns, and so is all before it.
 
 use std::{collections::HashMap, sync::Arc};
 

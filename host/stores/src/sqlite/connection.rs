@@ -1,6 +1,7 @@
-//! Opens SQLite files: makes new ones whole or not at all, and refuses files that are not ours or from a later time.
+//! Opens SQLite files: makes new ones whole or not at all, and refuses files that are not ours or from another time.
 
 use std::{
+    cmp::Ordering,
     fmt::Display,
     fs::{self, File},
     io,
@@ -28,6 +29,20 @@ pub enum OpenError {
         path.display()
     )]
     Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema version of the file.
+        found: i32,
+        /// The schema version of this program.
+        known: i32,
+    },
+    /// The file was written by an earlier version of Lantern, whose tables are not read any more.
+    #[error(
+        "`{}` has schema version {found}, this Lantern needs {known}: use the version that wrote it, or begin with \
+         another data folder",
+        path.display()
+    )]
+    Older {
         /// The file.
         path: PathBuf,
         /// The schema version of the file.
@@ -138,7 +153,7 @@ fn sync_folder(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses a file of another program, of another kind or of a later version.
+/// Refuses a file of another program, of another kind or of another version.
 fn check(connection: &Connection, path: &Path, kind: &Kind) -> Result<(), OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let foreign = || OpenError::Foreign { path: path.into(), kind: kind.name };
@@ -153,10 +168,12 @@ fn check(connection: &Connection, path: &Path, kind: &Kind) -> Result<(), OpenEr
         return Err(foreign());
     }
     let found = pragma("user_version").map_err(|error| unusable(path, error))?;
-    if found > kind.version {
-        return Err(OpenError::Newer { path: path.into(), found, known: kind.version });
+    let known = kind.version;
+    match found.cmp(&known) {
+        Ordering::Less => Err(OpenError::Older { path: path.into(), found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(OpenError::Newer { path: path.into(), found, known }),
     }
-    Ok(())
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

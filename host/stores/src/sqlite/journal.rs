@@ -34,7 +34,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// The file is no journal of Lantern, is from a later version, or cannot be used.
+    /// The file is no journal of Lantern, is from another version, or cannot be used.
     pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let connection = connection::open(path, &schema::JOURNAL, Absent::Create, |_| Ok(()))?;

@@ -49,7 +49,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// The file is no log of Lantern, is from a later version, or cannot be used.
+    /// The file is no log of Lantern, is from another version, or cannot be used.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let unusable = |reason: String| OpenError::Unusable { path: path.into(), reason };

@@ -62,7 +62,7 @@ pub(super) const LOG: Kind = Kind {
 pub(super) const READ_MODEL: Kind = Kind {
     name: "read model",
     application_id: 0x4C_4E_54_52,
-    version: 1,
+    version: 2,
     tables: "
         create table collection (id integer primary key, name text not null unique) strict;
         create table document (
@@ -116,7 +116,7 @@ pub(super) const READ_MODEL: Kind = Kind {
 pub(super) const JOURNAL: Kind = Kind {
     name: "journal",
     application_id: 0x4C_4E_54_4A,
-    version: 1,
+    version: 2,
     tables: "create table entry (sequence integer primary key, entry text not null) strict;",
 };
 

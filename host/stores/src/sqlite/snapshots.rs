@@ -54,7 +54,7 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// The file holds something else, is from a later version, or cannot be used.
+    /// The file holds something else, is from another version, or cannot be used.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let writer = connection::open(path, &schema::SNAPSHOTS, Absent::Create, |_| Ok(()))?;

@@ -57,6 +57,27 @@ async fn files_from_later_versions_are_refused() {
 }
 
 #[tokio::test]
+async fn files_from_versions_that_are_not_read_any_more_are_refused() {
+    let folder = Folder::new();
+    let (path, models) = (folder.path(), folder.path());
+    drop(open_journal(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let refused = open_journal(&path).err().unwrap();
+    assert_eq!(refused, OpenError::Older { path: path.clone(), found: 1, known: 2 });
+    assert_says(&refused, &path, "use the version that wrote it");
+
+    let orders = generation("orders", 1);
+    let first = sqlite::ReadModels::open(&models).unwrap();
+    drop(first.create(&orders, Position::START, module("first")).await.unwrap());
+    drop(first);
+    let file = models.join("orders/1.db");
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let models = sqlite::ReadModels::open(&models).unwrap();
+    let refused = models.open(&orders).await.err().unwrap().to_string();
+    assert!(refused.contains("schema version 1") && refused.contains("needs 2"), "{refused}");
+}
+
+#[tokio::test]
 async fn folders_that_cannot_be_used_are_named() {
     let folder = Folder::new();
     let file = folder.path();
