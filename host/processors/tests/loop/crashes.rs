@@ -3,12 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use lantern_core::{
-    Digest, Effect, Effects, Event, EventId, Kind, Timer, Timestamp, effect_id, journal::FailurePolicy,
+    Digest, Effect, Effects, Event, EventId, Kind, Payload, Timer, Timestamp, View, effect_id, journal::FailurePolicy,
 };
 use lantern_processors::Supervisor;
 use tokio::runtime::{Builder, Runtime};
@@ -41,6 +41,20 @@ fn asked(event: &Event) -> Effects {
 /// Does what is asked for and notes the trigger.
 fn agent(name: &str) -> Closure {
     Closure::new(name, |event, view| Ok(Effects { writes: note(event, view)?.writes, ..asked(event) })).wanting("A")
+}
+
+/// Tells something else at every call, as a module does that looks at the clock.
+fn fickle(name: &str) -> Closure {
+    let (agent, calls) = (agent(name), AtomicU64::new(0));
+    let fickle = move |event: &Event, view: &dyn View| {
+        let mut effects = agent.handle_directly(event, view)?;
+        for emission in effects.emitted.iter_mut().filter(|emission| emission.stream.category() == "Told") {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            emission.event.data = Payload::Json(call.to_string().into());
+        }
+        Ok(effects)
+    };
+    Closure::new(name, fickle).wanting("A")
 }
 
 /// A host that can be killed.
@@ -115,11 +129,11 @@ async fn happen(world: &World, supervisor: &Supervisor, what: u8) {
     }
 }
 
-fn live_and_die(seed: u64) {
+fn live_and_die(seed: u64, make: fn(&str) -> Closure) {
     let world = World::new(Faults::seeded(seed, 0));
     let mut random = fastrand::Rng::with_seed(seed);
-    let module = world.library.add(agent("one"));
-    world.library.add(agent("two"));
+    let module = world.library.add(make("one"));
+    world.library.add(make("two"));
     let mut life = Life::begin(&world);
     let deploy = deployment(Kind::Handler, module, &FailurePolicy::default());
     life.with(&world, async |supervisor| supervisor.deploy(deploy).await.unwrap()).unwrap();
@@ -208,7 +222,8 @@ fn check(seed: u64, events: &[Event], documents: &BTreeMap<String, String>) {
 fn a_host_that_dies_at_any_write_neither_repeats_nor_loses_an_effect() {
     std::thread::scope(|scope| {
         for first in 0..4 {
-            scope.spawn(move || (0..25).for_each(|round| live_and_die(first + 4 * round)));
+            let make = if first % 2 == 0 { agent } else { fickle };
+            scope.spawn(move || (0..25).for_each(|round| live_and_die(first + 4 * round, make)));
         }
     });
 }
