@@ -2,8 +2,10 @@
 
 mod append;
 mod command_line;
+mod commands;
 mod dead_letters;
 mod exchange;
+mod handlers;
 mod lifecycle;
 mod limits;
 mod loan;
@@ -12,8 +14,10 @@ mod neighbours;
 mod operations;
 mod read;
 mod rebuild;
+mod schedules;
 mod shutdown;
 mod start;
 mod swap;
 mod tour;
 mod tracing;
+mod upcasters;

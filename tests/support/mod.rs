@@ -1,5 +1,6 @@
 //! What the tests stand on: built artefacts, a running host, its clients, events to append and a trace collector.
 
+mod aggregates;
 pub mod artefacts;
 pub mod cli;
 pub mod client;
@@ -10,7 +11,8 @@ pub mod host;
 pub mod metrics;
 pub mod orders;
 pub mod output;
-pub mod projections;
+pub mod processors;
+mod projections;
 pub mod wait;
 
 pub use client::Answer;

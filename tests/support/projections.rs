@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Host, artefacts, wait};
+use super::{Answer, Host, artefacts};
 
 impl Host {
     /// Pushes the module of a guest or an example; answers its digest.
@@ -39,39 +39,37 @@ impl Host {
     /// What a projection is doing.
     #[track_caller]
     pub fn status(&self, name: &str) -> Value {
-        self.get(&format!("/api/v1/projections/{name}")).ok()
+        self.projection(name).status()
     }
 
     /// A number of a projection's status.
     #[track_caller]
     pub fn number(&self, name: &str, field: &str) -> u64 {
-        let status = self.status(name);
-        status[field].as_u64().unwrap_or_else(|| panic!("no number `{field}` in {status}"))
+        self.projection(name).number(field)
     }
 
     /// Waits until a projection has reached the head of now.
     #[track_caller]
     pub fn wait(&self, name: &str) -> Value {
-        self.get(&format!("/api/v1/projections/{name}/wait?timeout=60")).ok()
+        self.projection(name).wait()
     }
 
     /// Waits until a projection's status is as asked.
     #[track_caller]
     pub fn wait_until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        wait::until(&format!("projection `{name}`: {what}"), || Some(self.status(name)).filter(&is))
+        self.projection(name).wait_until(what, is)
     }
 
     /// Pauses, resumes, rolls back or otherwise commands a projection.
     #[track_caller]
     pub fn command(&self, name: &str, verb: &str) -> Answer {
-        self.post(&format!("/api/v1/projections/{name}/{verb}"), &json!({}))
+        self.projection(name).command(verb)
     }
 
     /// Swaps a projection's module for that of a guest or an example.
     #[track_caller]
     pub fn swap(&self, name: &str, package: &str) -> Answer {
-        let module = self.push(package);
-        self.post(&format!("/api/v1/projections/{name}/swap"), &json!({ "module": module }))
+        self.projection(name).swap(package)
     }
 
     /// Rebuilds a projection and waits until the new generation is the live one.
@@ -87,45 +85,31 @@ impl Host {
     /// A document, if it is there.
     #[track_caller]
     pub fn document(&self, name: &str, collection: &str, key: &str) -> Option<Value> {
-        let answer = self.get(&format!("/api/v1/projections/{name}/documents/{collection}/{key}"));
-        (answer.status != 404).then(|| answer.ok()["value"].clone())
+        self.projection(name).document(collection, key)
     }
 
-    /// All documents of a collection, read page by page.
+    /// All documents of a collection.
     #[track_caller]
     pub fn documents(&self, name: &str, collection: &str) -> BTreeMap<String, Value> {
-        const PAGE: usize = 500;
-        let mut documents = BTreeMap::new();
-        let mut after = String::new();
-        loop {
-            let path = format!("/api/v1/projections/{name}/documents/{collection}?limit={PAGE}{after}");
-            let page = self.get(&path).ok();
-            let page = page["documents"].as_array().unwrap();
-            for document in page {
-                documents.insert(document["key"].as_str().unwrap().to_owned(), document["value"].clone());
-            }
-            let Some(last) = page.last().filter(|_| page.len() == PAGE) else { return documents };
-            after = format!("&after={}", last["key"].as_str().unwrap().replace(' ', "%20"));
-        }
+        self.projection(name).documents(collection)
     }
 
     /// The digest of a projection's read model.
     #[track_caller]
     pub fn digest(&self, name: &str) -> String {
-        self.get(&format!("/api/v1/projections/{name}/digest")).ok()["digest"].as_str().unwrap().to_owned()
+        self.projection(name).digest()
     }
 
     /// What happened to a projection, oldest first.
     #[track_caller]
     pub fn history(&self, name: &str) -> Vec<Value> {
-        self.get(&format!("/api/v1/projections/{name}/history")).ok()["entries"].as_array().unwrap().clone()
+        self.projection(name).history()
     }
 
     /// The dead letters of a projection.
     #[track_caller]
     pub fn dead_letters(&self, name: &str) -> Vec<Value> {
-        let answer = self.get(&format!("/api/v1/projections/{name}/dead-letters?limit=1000")).ok();
-        answer["dead_letters"].as_array().unwrap().clone()
+        self.projection(name).dead_letters()
     }
 
     /// The positions of the dead letters that hold their streams back.

@@ -24,6 +24,7 @@ pub(super) enum Aggregate {
     /// Show how it stands.
     Status { name: Name },
     /// Show the state of one aggregate, as it is or was.
+    #[command(disable_version_flag = true)]
     Show {
         /// The stream, `category-id`, for example Order-42.
         stream: StreamName,
