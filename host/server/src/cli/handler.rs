@@ -35,7 +35,7 @@ pub(super) struct Deploy {
     #[arg(long, value_name = "NETWORK", help_heading = "Grants")]
     http_address: Vec<Network>,
     #[command(flatten)]
-    any: processor::Deploy,
+    any: processor::Processing,
 }
 
 /// Something a handler may do.

@@ -1,4 +1,4 @@
-//! The command line `lantern`: one file a noun. Every command but `serve` talks to a running host over HTTP.
+//! The command line `lantern`: one file a noun. Every command but `serve` and `new` talks to a running host over HTTP.
 
 mod aggregate;
 mod change;
@@ -12,6 +12,7 @@ mod handler;
 mod import;
 mod lines;
 mod module;
+mod new;
 mod output;
 mod processor;
 mod projection;
@@ -61,6 +62,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a host.
     Serve(serve::Serve),
+    /// Make a project for a module.
+    New(new::New),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -129,6 +132,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
     let Cli { host, json, command } = cli;
     let ask = match command {
         Command::Serve(serve) => return serve.run(),
+        Command::New(new) => return new.run(Output { json }),
         Command::Ask(ask) => ask,
     };
     let client = Client::new(&host)?;
@@ -171,7 +175,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused_as_usage() {
-        for arguments in [&["projection", "dance"][..], &["event", "append", "A-1"], &["trace"], &["serve", "now"]] {
+        for arguments in [
+            &["projection", "dance"][..],
+            &["handler", "rebuild", "x"],
+            &["handler", "deploy", "x", "--module", "m", "--grant", "fly"],
+            &["handler", "deploy", "x", "--module", "m", "--http", "here"],
+            &["aggregate", "deploy", "x", "--module", "m", "--snapshots", "often"],
+            &["command", "send", "nowhere", "T"],
+            &["new", "thing", "x"],
+            &["event", "append", "A-1"],
+            &["trace"],
+            &["serve", "now"],
+        ] {
             let error = Cli::try_parse_from([&["lantern"], arguments].concat()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments:?}");
         }

@@ -50,7 +50,7 @@ pub(super) enum Verb {
 
 /// How to deploy a processor.
 #[derive(Debug, Args)]
-pub(super) struct Deploy {
+pub(super) struct Processing {
     #[command(flatten)]
     settings: Settings,
     /// What happens to an event that cannot be handled.
@@ -78,7 +78,7 @@ enum OnFailure {
     Stop,
 }
 
-impl Deploy {
+impl Processing {
     /// The body of the deployment of a processor that begins at `from`.
     pub(super) async fn body(self, client: &Client, from: String) -> Result<Body, Failure> {
         let then = self.on_failure.and_then(|then| Some(then.to_possible_value()?.get_name().into()));

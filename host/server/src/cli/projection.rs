@@ -45,7 +45,7 @@ pub(super) struct Deploy {
     #[arg(long, default_value = "beginning")]
     from: String,
     #[command(flatten)]
-    any: processor::Deploy,
+    any: processor::Processing,
 }
 
 impl Projection {

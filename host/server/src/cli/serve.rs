@@ -88,7 +88,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let telemetry = Telemetry::start(observed(&config)).map_err(Failure::failed)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| taken(config.listen, &error))?;
     let address = listener.local_addr().map_err(|error| taken(config.listen, &error))?;
-    let door = Arc::new(Door::new(telemetry.clone()));
+    let door = Arc::new(Door::new(telemetry.clone(), config.names.clone()));
     let closed = door.clone();
     // Small answers and events must not wait for the answer of the other side.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));

@@ -13,6 +13,8 @@ use super::written::{ConfigError, Layers, Origin, Written};
 pub(crate) struct Config {
     /// Where the HTTP API listens; a loopback address.
     pub(crate) listen: SocketAddr,
+    /// The names under which it may be asked for, beside addresses and `localhost`.
+    pub(crate) names: Vec<String>,
     /// How long a shutdown may take altogether.
     pub(crate) shutdown: Duration,
     /// The data folder.
@@ -114,8 +116,15 @@ impl Config {
             "json" => LogFormat::Json,
             other => return Err(wrong("log.format", other, "`text` and `json` are there")),
         };
+        let names: Vec<String> =
+            server.names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
+        let is_name = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        if let Some(other) = names.iter().find(|name| !is_name(name)) {
+            return Err(wrong("server.names", other, "write names without ports, parted by commas"));
+        }
         Ok(Self {
             listen: loopback(&server.listen, layers.origin("server.listen"))?,
+            names,
             shutdown: Duration::from_secs(shutdown),
             data: storage.data,
             store,
@@ -171,6 +180,7 @@ mod tests {
         assert_eq!(read(TEMPLATE, &[], Options::default()), Ok(defaults.clone()));
         let expected = Config {
             listen: "127.0.0.1:7171".parse().unwrap(),
+            names: Vec::new(),
             shutdown: Duration::from_secs(10),
             data: "./lantern-data".into(),
             store: Store::Sqlite,
@@ -200,6 +210,12 @@ mod tests {
     }
 
     #[test]
+    fn names_are_parted_by_commas() {
+        let config = read("[server]\nnames = \" a.example,b.example ,\"", &[], Options::default()).unwrap();
+        assert_eq!(config.names, ["a.example", "b.example"]);
+    }
+
+    #[test]
     fn unknown_keys_name_what_there_is() {
         refused(
             "[server]\nlissten = \"x\"",
@@ -220,6 +236,7 @@ mod tests {
         refused("[server]\nlisten = 7171", &[], "`server.listen` is 7171: a text is needed");
         refused("[server]\nlisten = \"here\"", &[], "lantern.toml: `server.listen` is `here`: write address:port");
         refused("[server]\nlisten = \"0.0.0.0:80\"", &[], "only loopback addresses");
+        refused("[server]\nnames = \"a.example, b:80\"", &[], "`server.names` is `b:80`: write names without ports");
         refused("[server]\nshutdown_seconds = 0", &[], "`server.shutdown_seconds` is `0`: 1 to 600");
         refused("", &[("LANTERN_SERVER_SHUTDOWN_SECONDS", "soon")], "a whole number is needed");
         refused("", &[("LANTERN_STORAGE_STORE", "paper")], "LANTERN_STORAGE_STORE: `storage.store` is `paper`");

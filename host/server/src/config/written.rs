@@ -34,6 +34,8 @@ pub(crate) struct Written {
 pub(crate) struct ServerSection {
     /// Where the HTTP API listens.
     pub(crate) listen: String,
+    /// The names of the host, parted by commas.
+    pub(crate) names: String,
     /// How long a shutdown may take, in seconds.
     pub(crate) shutdown_seconds: i64,
 }

@@ -62,7 +62,7 @@ async fn list_processor_collections(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Freshness {
-    /// Waits until the processor has processed this position: what an append answered is seen.
+    /// Waits until this position is processed: what an append or a command answered is seen.
     min_position: Option<u64>,
     /// How long to wait for it, in seconds, up to 3600; default 30.
     timeout: Option<f64>,
@@ -79,7 +79,7 @@ struct Wanted {
     after: Option<String>,
     /// At most so many, 1 to 1000; default 100.
     limit: Option<u64>,
-    /// Waits until the processor has processed this position: what an append answered is seen.
+    /// Waits until this position is processed: what an append or a command answered is seen.
     min_position: Option<u64>,
     /// How long to wait for it, in seconds, up to 3600; default 30.
     timeout: Option<f64>,

@@ -18,6 +18,8 @@ pub(crate) struct Door {
     closing: watch::Sender<bool>,
     /// Where spans of requests go, also before the host is there.
     pub(super) telemetry: Telemetry,
+    /// The names under which it may be asked for, beside addresses and `localhost`.
+    pub(super) names: Vec<String>,
 }
 
 /// A host that takes work. Handlers ask for it, so that none runs before the host is there or while it ends.
@@ -25,8 +27,8 @@ pub(super) struct Open(pub(super) Arc<Host>);
 
 impl Door {
     /// A closed door.
-    pub(crate) fn new(telemetry: Telemetry) -> Self {
-        Self { host: OnceLock::new(), closing: watch::Sender::new(false), telemetry }
+    pub(crate) fn new(telemetry: Telemetry, names: Vec<String>) -> Self {
+        Self { host: OnceLock::new(), closing: watch::Sender::new(false), telemetry, names }
     }
 
     /// Opens it to a host. A door opens once.

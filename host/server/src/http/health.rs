@@ -25,7 +25,7 @@ struct Life {
 /// The host can serve.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// `ready`, or `degraded` when a processor has stopped by an error: the host serves, but somebody should look.
+    /// `ready`, or `degraded` when a projection or handler has stopped by an error: the host serves, but somebody should look.
     status: &'static str,
     /// The projections and handlers that have stopped.
     in_error: Vec<Stopped>,
@@ -50,7 +50,7 @@ async fn show_life() -> Json<Life> {
 
 /// Says whether the host can serve: not while it starts or ends.
 ///
-/// A processor in error does not keep a host from serving the others, so it makes the host `degraded`, not unready.
+/// A projection or handler in error does not keep a host from serving the others, so it makes the host `degraded`, not unready.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", responses((status = 200, description = "The host can serve", body = Readiness), Problem))]
 async fn show_readiness(State(door): State<Arc<Door>>) -> Result<Json<Readiness>, Problem> {
     let supervisor = &door.host()?.supervisor;

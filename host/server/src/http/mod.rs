@@ -15,6 +15,7 @@ mod fixture;
 mod given;
 mod handlers;
 mod health;
+mod host_name;
 mod incoming;
 mod metrics;
 mod modules;
@@ -73,6 +74,7 @@ pub(crate) fn router(door: Arc<Door>) -> Router {
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(middleware::from_fn_with_state(door.clone(), request_span::traced))
+        .layer(middleware::from_fn_with_state(door.clone(), host_name::known))
         .with_state(door)
 }
 

@@ -146,7 +146,7 @@ async fn deploy_processor(
     path = "/{name}",
     tag = "processors",
     params(("name" = String, Path)),
-    responses((status = 200, description = "What the processor is doing", body = shapes::Status), Problem),
+    responses((status = 200, description = "What it is doing", body = shapes::Status), Problem),
 )]
 async fn show_processor(
     Open(host): Open,
@@ -179,7 +179,7 @@ async fn remove_processor(
     path = "/{name}/pause",
     tag = "processors",
     params(("name" = String, Path)),
-    responses((status = 200, description = "What the processor is doing", body = shapes::Status), Problem),
+    responses((status = 200, description = "What it is doing", body = shapes::Status), Problem),
 )]
 async fn pause_processor(
     Open(host): Open,
@@ -195,7 +195,7 @@ async fn pause_processor(
     path = "/{name}/resume",
     tag = "processors",
     params(("name" = String, Path)),
-    responses((status = 200, description = "What the processor is doing", body = shapes::Status), Problem),
+    responses((status = 200, description = "What it is doing", body = shapes::Status), Problem),
 )]
 async fn resume_processor(
     Open(host): Open,

@@ -129,6 +129,15 @@ async fn routes_that_are_not_there_point_to_those_that_are() {
 }
 
 #[tokio::test]
+async fn a_page_that_leads_its_own_name_here_is_refused() {
+    let served = Served::open().await;
+    served.get_as("/api/v1/log", "localhost:7171").await.is(200);
+    let problem = served.get_as("/api/v1/log", "evil.example").await.problem(421, "unknown-host");
+    assert!(problem["detail"].as_str().unwrap().contains("`server.names`"), "{problem}");
+    served.get_as("/metrics", "evil.example:7171").await.problem(421, "unknown-host");
+}
+
+#[tokio::test]
 async fn a_digest_is_found_by_its_first_digits() {
     let served = with_counts().await;
     let digest = served.get("/api/v1/modules").await.is(200)["modules"][0]["digest"].as_str().unwrap().to_owned();
