@@ -114,7 +114,7 @@ impl Request {
     /// Sends the request and reads the answer, of whatever status.
     ///
     /// # Errors
-    /// When a rule of the host refuses the request, or it does not come to an answer.
+    /// When the request is malformed, a rule of the host refuses it, or it does not come to an answer.
     pub fn send(self) -> Result<Response, Error> {
         host::http::send(&self)
     }
@@ -174,6 +174,8 @@ impl Response {
 /// may help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// It is no request: the text says what of it is malformed.
+    Invalid(String),
     /// A rule of the host refused it: the text says which, and how the deployment can allow it.
     Refused(String),
     /// It failed on its way.
@@ -190,7 +192,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) | Self::Failed(reason) => f.write_str(reason),
+            Self::Invalid(reason) | Self::Refused(reason) | Self::Failed(reason) => f.write_str(reason),
             Self::Status { status, request } => write!(f, "{request} was answered with status {status}"),
         }
     }
@@ -201,7 +203,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Failed(_) | Error::Status { status: 408 | 425 | 429 | 500..=599, .. } => Self::transient(error),
-            Error::Refused(_) | Error::Status { .. } => Self::permanent(error),
+            Error::Invalid(_) | Error::Refused(_) | Error::Status { .. } => Self::permanent(error),
         }
     }
 }
@@ -220,6 +222,7 @@ mod tests {
         assert!(transient(Error::Failed("no connection".to_owned())));
         assert!(transient(status(503)) && transient(status(429)));
         assert!(!transient(status(404)) && !transient(Error::Refused("a rule".to_owned())));
+        assert!(!transient(Error::Invalid("no address".to_owned())));
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn outgoing(request: &Request, name: &str) -> Result<OutgoingRequest, Error> {
     let (scheme, rest) = match request.url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-        _ => return Err(failed(name, "the address does not begin with `http://` or `https://`")),
+        _ => return Err(invalid(name, "the address does not begin with `http://` or `https://`")),
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let path = path.split('#').next().unwrap_or_default();
@@ -49,13 +49,20 @@ fn outgoing(request: &Request, name: &str) -> Result<OutgoingRequest, Error> {
     for (key, value) in &request.headers {
         headers
             .append(key, value.as_bytes())
-            .map_err(|reason| failed(name, &format!("the header `{key}` is refused: {reason:?}")))?;
+            .map_err(|reason| invalid(name, &format!("the header `{key}` is refused: {reason:?}")))?;
+    }
+    // Without it the body goes in chunks, which some servers do not take.
+    if !request.body.is_empty() && !headers.has("content-length") {
+        let length = request.body.len().to_string();
+        headers
+            .append("content-length", length.as_bytes())
+            .map_err(|reason| invalid(name, &format!("its length is refused: {reason:?}")))?;
     }
     let outgoing = OutgoingRequest::new(headers);
-    outgoing.set_method(&method(&request.method)).map_err(|()| failed(name, "the method is none"))?;
-    outgoing.set_scheme(Some(&scheme)).map_err(|()| failed(name, "the scheme is none"))?;
-    outgoing.set_authority(Some(authority)).map_err(|()| failed(name, "the host is none"))?;
-    outgoing.set_path_with_query(Some(&path)).map_err(|()| failed(name, "the path is none"))?;
+    outgoing.set_method(&method(&request.method)).map_err(|()| invalid(name, "the method is none"))?;
+    outgoing.set_scheme(Some(&scheme)).map_err(|()| invalid(name, "the scheme is none"))?;
+    outgoing.set_authority(Some(authority)).map_err(|()| invalid(name, "the host is none"))?;
+    outgoing.set_path_with_query(Some(&path)).map_err(|()| invalid(name, "the path is none"))?;
     Ok(outgoing)
 }
 
@@ -125,6 +132,10 @@ fn error(name: &str, code: ErrorCode) -> Error {
             failed(name, code.strip_prefix("ErrorCode::").unwrap_or(&code))
         }
     }
+}
+
+fn invalid(name: &str, reason: &str) -> Error {
+    Error::Invalid(format!("{name} is no request: {reason}"))
 }
 
 fn failed(name: &str, reason: &str) -> Error {
