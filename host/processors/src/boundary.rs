@@ -8,8 +8,9 @@ use crate::{
     Refusal, caller,
     command::{Command, Reason, Reply},
     dead_letters,
+    generation::{Hold, record},
     in_flight::Takeover,
-    session::{End, Hold, Session, Step, record},
+    session::{End, Session, Step},
 };
 
 /// How many calls after a swap a failure is held against the new module.

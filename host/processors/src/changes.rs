@@ -8,10 +8,10 @@ use crate::{
     Refusal, Status, Supervisor, Swapped,
     command::{Command, Reason},
     dry_run::dry_run,
+    generation::Hold,
     processor::{Begun, Processor},
     rebuild,
     roster::Back,
-    session::Hold,
 };
 
 impl Supervisor {

@@ -10,9 +10,10 @@ use lantern_core::{
 use crate::{
     Refusal, Retried, Selection,
     emission::Asked,
+    generation::Run,
     handle::{Called, Occasion, Worker},
     held::{release, waiting},
-    session::{End, Run, Session, new_trace},
+    session::{End, Session, new_trace},
 };
 
 /// How many parked events are tried again in one commit.

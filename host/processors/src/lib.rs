@@ -15,6 +15,7 @@ mod command;
 mod dead_letters;
 mod dry_run;
 mod emission;
+mod generation;
 mod handle;
 mod held;
 mod in_flight;

@@ -19,9 +19,9 @@ use tokio::{
 use crate::{
     Ports, RebuildStatus, Refusal, Status,
     command::{Command, Reply},
+    generation::{Hold, Run},
     progress::Progress,
     roster::Back,
-    session::{Hold, Run},
 };
 
 /// How long one change waits for another to end.

@@ -21,10 +21,11 @@ use tokio::{sync::watch, time};
 use crate::{
     Refusal, backoff,
     command::Command,
+    generation::{Hold, Run},
     handle::{Interruption, Occasion, reached},
     in_flight::committed,
     read_ahead::{PAGE, Read},
-    session::{End, Hold, Run, Session, Step, Stretch, new_trace},
+    session::{End, Session, Step, Stretch, new_trace},
 };
 
 /// How far the checkpoint may lag behind when no event fits the filter.

@@ -1,51 +1,21 @@
-//! One generation and one ownership of it: what is in flight, what is committed, and what those who watch are shown.
+//! One ownership of a generation: what is in flight, what is committed, and what those who watch are shown.
 
 use std::sync::Arc;
 
-use lantern_core::{
-    Batch, Event, EventId, Filter, Generation, Happening, Kind, Lease, Module, Parked, Position, ReadModel, State,
-    Subject, Timestamp, TraceContext, View, journal::FailurePolicy,
-};
-use tokio::sync::{mpsc, watch};
+use lantern_core::{Batch, Event, Happening, Kind, Lease, Parked, Position, State, Timestamp, TraceContext, View};
+use tokio::sync::watch;
 
 use crate::{
-    LastError, Ports,
-    caller::{self, Caller},
+    LastError,
     command::Command,
-    emission::{Emitter, Group},
+    emission::Group,
+    generation::{Hold, Run, strayed},
     handle::Worker,
     held::{self, Held},
     in_flight::{InFlight, Takeover, Unwritten, Writing, committed, ended},
-    progress::Progress,
     read_ahead::ReadAhead,
     timers::{Foundation, Timers},
 };
-
-/// What keeps a run from handling events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// Nothing.
-    Free,
-    /// An operator paused it.
-    Paused,
-    /// An error it cannot mend by itself.
-    Halted,
-}
-
-/// One generation and all it needs to run.
-pub(crate) struct Run {
-    pub(crate) kind: Kind,
-    pub(crate) generation: Generation,
-    pub(crate) ports: Arc<Ports>,
-    pub(crate) read_model: Arc<dyn ReadModel>,
-    pub(crate) policy: FailurePolicy,
-    pub(crate) module: Arc<dyn Module>,
-    /// The module before the last swap, kept warm.
-    pub(crate) previous: Option<Arc<dyn Module>>,
-    pub(crate) hold: Hold,
-    pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) commands: mpsc::Receiver<Command>,
-}
 
 /// Why a session ended.
 pub(crate) enum End {
@@ -58,52 +28,6 @@ pub(crate) enum End {
 }
 
 pub(crate) type Step<T = ()> = Result<T, End>;
-
-impl Run {
-    /// Shows an error to those who watch.
-    pub(crate) fn fail(&self, message: String, position: Option<Position>, halted: bool) {
-        let at = self.ports.clock.now();
-        self.progress.send_modify(|progress| {
-            progress.state = State::Error;
-            progress.halted = halted;
-            progress.last_error = Some(LastError { message, at, position });
-        });
-    }
-
-    /// Writes to the journal.
-    pub(crate) async fn record(&self, happening: Happening) {
-        record(&self.ports, &self.subject(), happening).await;
-    }
-
-    /// What it runs for.
-    pub(crate) fn subject(&self) -> Subject {
-        Subject { kind: self.kind, name: self.generation.processor.clone() }
-    }
-
-    /// Which events are read.
-    pub(crate) fn filter(&self) -> Filter {
-        caller::filter(&*self.module, &*self.ports.upcasting)
-    }
-
-    /// What calls a module.
-    pub(crate) fn caller(&self, module: Arc<dyn Module>) -> Caller {
-        Caller::new(module, self.ports.upcasting.clone())
-    }
-
-    /// What is needed to turn what a handler asks for into events. Projections have no effects.
-    fn emitter(&self) -> Option<Emitter> {
-        let is_handler = self.kind == Kind::Handler;
-        is_handler.then(|| Emitter::new(self.generation.processor.clone(), self.ports.clock.clone()))
-    }
-}
-
-/// Writes to the journal. A failure is only logged: what happened is in the read model already, and the next start of the
-/// host brings the journal up to date.
-pub(crate) async fn record(ports: &Ports, subject: &Subject, happening: Happening) {
-    if let Err(error) = ports.journal.append(subject, happening).await {
-        tracing::error!(kind = %subject.kind, name = %subject.name, "{error}");
-    }
-}
 
 /// A page that is being handled.
 pub(crate) struct Stretch {
@@ -149,7 +73,7 @@ impl<'r> Session<'r> {
         let trouble = |error: &dyn std::fmt::Display| End::Trouble(error.to_string());
         let (lease, checkpoint) = run.read_model.take().await.map_err(|error| trouble(&error))?;
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
-        let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await?;
+        let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await.map_err(|error| trouble(&error))?;
         let scheduled = match run.kind {
             Kind::Handler => Some(run.read_model.scheduled().await.map_err(|error| trouble(&error))?),
             _ => None,
@@ -433,27 +357,6 @@ impl<'r> Session<'r> {
     pub(crate) fn now(&self) -> Timestamp {
         self.run.ports.clock.now()
     }
-}
-
-/// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
-async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Step<Option<String>> {
-    let head = *run.ports.log.head().borrow();
-    if position > head {
-        return Ok(Some(format!(
-            "the checkpoint is at {position}, but the log ends at {head}: it was replaced or went back in time; \
-             restore the log, or begin anew: rebuild a projection, deploy a handler again"
-        )));
-    }
-    let Some(event) = event else { return Ok(None) };
-    let page = run.ports.log.read(Position(position.0 - 1), &Filter::all(), 1).await;
-    let page = page.map_err(|error| End::Trouble(error.to_string()))?;
-    let found = page.events.first().map(|event| event.id);
-    Ok((found != Some(event)).then(|| {
-        format!(
-            "the log has another event at the checkpoint {position} than the one handled: it was replaced or went \
-             back in time; restore the log, or begin anew: rebuild a projection, deploy a handler again"
-        )
-    }))
 }
 
 /// The root of a new trace.

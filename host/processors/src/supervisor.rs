@@ -16,9 +16,9 @@ use lantern_core::{
 use crate::{
     Refusal, Retried, Selection, Status,
     command::Command,
+    generation::Hold,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
-    session::Hold,
 };
 
 /// What the processors stand on.
