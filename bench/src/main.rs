@@ -19,7 +19,6 @@ mod loading;
 mod machine;
 mod native;
 mod neighbours;
-mod newest;
 mod peer;
 mod rebuild;
 mod report;

@@ -9,19 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lantern_core::{
-    Clock, Digest, Grants, GuestThreads, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
+    Clock, Digest, Grants, GuestThreads, Journal, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
+    Upcasting,
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
 use lantern_processors::{Deploy, Ports, Start, Status, Supervisor};
 use lantern_stores::sqlite;
 use lantern_telemetry::{Telemetry, observe};
+use lantern_upcasters::Upcasters;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
     events::Generator,
-    newest::Newest,
     stages::Processors,
     watch::{self, Watch},
 };
@@ -219,7 +220,7 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
     let Make { mut log, mut library, telemetry, watch } = make;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut read_models: Arc<dyn ReadModels> = Arc::new(sqlite::ReadModels::open(folder.join("read-models"))?);
-    let journal = Arc::new(sqlite::Journal::open(folder.join("journal.db"), clock.clone())?);
+    let journal: Arc<dyn Journal> = Arc::new(sqlite::Journal::open(folder.join("journal.db"), clock.clone())?);
     if let Some(watch) = watch {
         log = watch::log(log, &watch);
         library = watch::library(library, &watch);
@@ -230,9 +231,21 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
         library = observe::library(library, telemetry);
         read_models = observe::read_models(read_models, telemetry);
     }
-    let upcasting = Arc::new(Newest::default());
+    let upcasting = upcasting(&library, &journal, &log, &threads).await?;
     let ports = Ports { log: log.clone(), read_models, library, journal, clock, threads, upcasting };
     Ok(Host { supervisor: Supervisor::start(ports).await?, log, folder: folder.into() })
+}
+
+/// The chain of a host without upcasters.
+pub(crate) async fn upcasting(
+    library: &Arc<dyn Library>,
+    journal: &Arc<dyn Journal>,
+    log: &Arc<dyn Log>,
+    threads: &Arc<GuestThreads>,
+) -> Result<Arc<dyn Upcasting>> {
+    let (library, journal) = (library.clone(), journal.clone());
+    let ports = lantern_upcasters::Ports { library, journal, log: log.clone(), threads: threads.clone() };
+    Ok(Upcasters::start(ports).await?.upcasting())
 }
 
 /// Opens the log at a path.

@@ -5,13 +5,13 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use lantern_aggregates::{Aggregates, Capacity, Deploy, Ports};
 use lantern_core::{
-    Clock, Command, EventType, Log, Metadata, Name, Payload, StreamName, SystemClock, TraceContext,
+    Clock, Command, EventType, Journal, Log, Metadata, Name, Payload, StreamName, SystemClock, TraceContext,
     journal::SnapshotPolicy, module::Limits,
 };
 use lantern_stores::sqlite;
 use uuid::Uuid;
 
-use crate::{newest::Newest, world::World};
+use crate::world::{World, upcasting};
 
 /// The guest that decides: a counter of money.
 pub(crate) const GUEST: &str = "account_v1";
@@ -31,15 +31,17 @@ pub(crate) async fn aggregates(
     capacity: Capacity,
 ) -> Result<Aggregates> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let journal = Arc::new(sqlite::Journal::open(folder.join("journal.db"), clock.clone())?);
+    let journal: Arc<dyn Journal> = Arc::new(sqlite::Journal::open(folder.join("journal.db"), clock.clone())?);
+    let (library, threads) = (world.library(), world.threads());
+    let upcasting = upcasting(&library, &journal, &log, &threads).await?;
     let ports = Ports {
         log,
         snapshots: Arc::new(sqlite::Snapshots::open(folder.join("snapshots.db"))?),
-        library: world.library(),
+        library,
         journal,
         clock,
-        upcasting: Arc::new(Newest::default()),
-        threads: world.threads(),
+        upcasting,
+        threads,
     };
     let aggregates = Aggregates::start(ports, capacity).await?;
     let (name, module) = (Name::new(CATEGORY)?, world.push(GUEST).await?);
