@@ -33,6 +33,20 @@ async fn a_listed_origin_is_served_and_told_who_asks() {
 }
 
 #[tokio::test]
+async fn no_path_leads_elsewhere() {
+    let server = Server::start().await;
+    let settings = granted(&[&server.origin()], &[]);
+    for (path, target) in [("", "/"), ("?a=1", "/?a=1"), ("//other.example/x", "//other.example/x")] {
+        let (answers, _) = ask(&settings, &[server.request("GET", path)]).await;
+        assert_eq!(echoed(&answers[0])["target"], target, "{path}");
+    }
+    for path in ["http://other.example/", "*", "other.example:80"] {
+        let (answers, _) = ask(&settings, &[server.request("GET", path)]).await;
+        assert_failed(&answers[0], &["HttpRequestUriInvalid"]);
+    }
+}
+
+#[tokio::test]
 async fn what_changes_something_carries_an_id_that_repeats() {
     let server = Server::start().await;
     let settings = granted(&[&server.origin()], &[]);

@@ -105,7 +105,9 @@ impl Exchange {
 
 /// The request as it is sent to the origin itself: the path without scheme and host.
 fn at_origin<T>(mut request: Request<T>) -> Result<Request<T>, Error> {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // A query may stand alone; in the request line it may not.
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     *request.uri_mut() = Uri::try_from(path).map_err(|_| Error::HttpRequestUriInvalid)?;
     Ok(request)
 }
