@@ -12,7 +12,7 @@ use crate::{
     drafts,
     load::{Loader, Setback},
     loaded::{Base, Loaded},
-    turn::{Decided, Turn},
+    turn::{Decided, Undecided},
 };
 
 /// How often the module is asked at most.
@@ -62,12 +62,12 @@ impl Sending<'_> {
             }
             let command = self.command.clone();
             let decided = match self.crew.run(move || loaded.decide(&command, attempt)).await? {
-                Turn::Decided(decided) => decided,
-                Turn::Unfolded(unfolded) => {
+                Ok(decided) => decided,
+                Err(Undecided::Unfolded(unfolded)) => {
                     base = unfolded.fall_back(&self.edition, stream)?;
                     continue;
                 }
-                Turn::Failed(failure) => {
+                Err(Undecided::Failed(failure)) => {
                     let module = self.edition.module.digest();
                     return Err(CommandError::Failed { stream: stream.clone(), module, failure });
                 }

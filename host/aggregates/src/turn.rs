@@ -6,14 +6,12 @@ use lantern_core::{
 
 use crate::loaded::{Base, Loaded, Unfolded};
 
-/// What came of a turn.
-pub(crate) enum Turn {
+/// Why there is no decision. The instance is gone.
+pub(crate) enum Undecided {
     /// The state could not be brought up to date.
     Unfolded(Unfolded),
-    /// The decision failed. The instance is gone.
+    /// The decision failed.
     Failed(Failure),
-    /// The module has decided.
-    Decided(Decided),
 }
 
 /// What the module decided.
@@ -29,20 +27,13 @@ pub(crate) struct Decided {
 
 impl Loaded {
     /// Folds what is new and decides. On a guest thread.
-    pub(crate) fn decide(self, command: &Command, attempt: u32) -> Turn {
-        let mut loaded = match self.fold() {
-            Ok(loaded) => loaded,
-            Err(unfolded) => return Turn::Unfolded(unfolded),
-        };
+    pub(crate) fn decide(self, command: &Command, attempt: u32) -> Result<Decided, Undecided> {
+        let mut loaded = self.fold().map_err(Undecided::Unfolded)?;
         let decided = loaded.instance.decide(&Decide { command, attempt, trace: None });
-        let decision = match decided.result {
-            Ok(decision) => decision,
-            Err(failure) => return Turn::Failed(failure),
-        };
+        let decision = decided.result.map_err(Undecided::Failed)?;
         loaded.base = Base::Decided;
         let version = loaded.folded;
-        let loaded = loaded.keep_snapshot();
-        Turn::Decided(Decided { loaded, version, decision, trace: decided.trace })
+        Ok(Decided { loaded: loaded.keep_snapshot(), version, decision, trace: decided.trace })
     }
 
     /// Hands a snapshot to the archive if one is due. None if the instance failed on the way.

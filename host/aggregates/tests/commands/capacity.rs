@@ -4,7 +4,10 @@ use std::sync::{atomic::Ordering, mpsc};
 
 use lantern_aggregates::{Capacity, CommandError, Crowd};
 
-use crate::host::{Account, Host, bounded, command};
+use crate::{
+    account::Account,
+    host::{Host, bounded, command},
+};
 
 /// Whether an account is loaded: a command to one that is reads no events.
 async fn is_loaded(host: &Host, number: u64) -> bool {

@@ -6,7 +6,10 @@ use lantern_core::Version;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, State, bounded, command, every, name};
+use crate::{
+    account::{Account, State},
+    host::{Host, bounded, command, every, name},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_clients_on_ten_streams_lose_nothing() {

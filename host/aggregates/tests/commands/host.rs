@@ -1,11 +1,10 @@
-//! A host for tests: memory stores, a library of closures, a log and snapshots that fail on demand.
+//! A host for tests: memory stores, a library of accounts, a log and snapshots that fail on demand.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64},
     },
     time::Duration,
 };
@@ -14,220 +13,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_aggregates::{Aggregates, Answer, Capacity, CommandError, Counters, Deploy, Ports, Refusal, Status};
 use lantern_core::{
-    AggregateInstance, AggregateModule, Append, Appended, Command, Decision, Digest, Draft, Event, EventId, EventType,
-    Expected, Filter, GuestThreads, Journal, Library, Log, Metadata, Module, NewEvent, Page, Payload, Position,
-    Rejection, Snapshot, Snapshots, StreamName, SystemClock, Timestamp, Upcasting, Version, Witness,
-    aggregate::{AggregateDescription, Decide, Decided},
+    AggregateModule, Append, Command, Digest, Event, EventType, Expected, GuestThreads, Journal, Library, Log,
+    Metadata, Module, NewEvent, Payload, SystemClock, Timestamp, Version,
     journal::SnapshotPolicy,
-    log::{AppendError, LogError, Range},
-    module::{Failure, FailureKind, Kept, LibraryError, Limits, Settings},
-    snapshot::SnapshotError,
-    upcasting::{Accepted, UpcasterModule},
+    log::Range,
+    module::{Kept, LibraryError, Limits, Settings},
+    upcasting::UpcasterModule,
 };
 use lantern_stores::memory;
-use tokio::sync::watch;
 use uuid::Uuid;
 
-/// What a module of a test does at an event beside folding it.
-type OnEvent = dyn Fn(&Event) -> Result<(), Failure> + Send + Sync;
-
-/// What it does before a decision.
-type OnCommand = dyn Fn(&Command) -> Result<(), Failure> + Send + Sync;
-
-/// A module that keeps an account.
-///
-/// `Add` n adds n; `Take` n takes n, or is rejected when there is not so much; `Split` n adds 1 n times; `Rest` does
-/// nothing.
-#[derive(Clone)]
-pub(crate) struct Account {
-    digest: Digest,
-    description: AggregateDescription,
-    behaviour: Arc<Behaviour>,
-}
-
-struct Behaviour {
-    on_event: Box<OnEvent>,
-    on_command: Box<OnCommand>,
-    on_restore: Option<FailureKind>,
-    memory: u64,
-    living: Arc<AtomicU64>,
-}
-
-impl Account {
-    pub(crate) fn new(name: &str) -> Self {
-        let description = AggregateDescription {
-            name: name.into(),
-            version: "1".into(),
-            commands: ["Add", "Take", "Split", "Rest"].map(String::from).into(),
-            state_version: 1,
-            schema_versions: Accepted::new(),
-        };
-        let behaviour = Behaviour {
-            on_event: Box::new(|_| Ok(())),
-            on_command: Box::new(|_| Ok(())),
-            on_restore: None,
-            memory: 100,
-            living: Arc::default(),
-        };
-        Self { digest: Digest::of(name.as_bytes()), description, behaviour: Arc::new(behaviour) }
-    }
-
-    fn change(mut self, change: impl FnOnce(&mut Behaviour)) -> Self {
-        change(Arc::get_mut(&mut self.behaviour).expect("nobody has it yet"));
-        self
-    }
-
-    pub(crate) fn at_event(self, on_event: impl Fn(&Event) -> Result<(), Failure> + Send + Sync + 'static) -> Self {
-        self.change(|own| own.on_event = Box::new(on_event))
-    }
-
-    pub(crate) fn at_command(
-        self,
-        on_command: impl Fn(&Command) -> Result<(), Failure> + Send + Sync + 'static,
-    ) -> Self {
-        self.change(|own| own.on_command = Box::new(on_command))
-    }
-
-    pub(crate) fn refusing_snapshots(self, kind: FailureKind) -> Self {
-        self.change(|own| own.on_restore = Some(kind))
-    }
-
-    pub(crate) fn of_size(self, memory: u64) -> Self {
-        self.change(|own| own.memory = memory)
-    }
-
-    pub(crate) fn state_version(mut self, version: u32) -> Self {
-        self.description.state_version = version;
-        self
-    }
-
-    pub(crate) fn accepting(mut self, event_type: &str, version: u32) -> Self {
-        self.description.schema_versions.insert(event_type.into(), version);
-        self
-    }
-
-    /// How many instances there are.
-    pub(crate) fn living(&self) -> Arc<AtomicU64> {
-        self.behaviour.living.clone()
-    }
-
-    pub(crate) fn digest(&self) -> Digest {
-        self.digest
-    }
-}
-
-impl AggregateModule for Account {
-    fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    fn description(&self) -> &AggregateDescription {
-        &self.description
-    }
-
-    fn instance(&self, stream: &StreamName) -> Box<dyn AggregateInstance> {
-        self.behaviour.living.fetch_add(1, Ordering::Relaxed);
-        Box::new(Instance { stream: stream.clone(), state: State::default(), behaviour: self.behaviour.clone() })
-    }
-}
-
-struct Instance {
-    stream: StreamName,
-    state: State,
-    behaviour: Arc<Behaviour>,
-}
-
-/// What is on an account, and how many events it had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct State {
-    pub(crate) sum: u64,
-    pub(crate) events: u64,
-}
-
-impl State {
-    pub(crate) fn fold(&mut self, event: &Event) {
-        let amount = number(&event.data);
-        match event.event_type.as_str() {
-            "Added" => self.sum += amount,
-            "Taken" => self.sum = self.sum.checked_sub(amount).expect("nothing is taken that is not there"),
-            _ => {}
-        }
-        self.events += 1;
-    }
-
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let (sum, events) = std::str::from_utf8(bytes).ok()?.split_once(',')?;
-        Some(Self { sum: sum.parse().ok()?, events: events.parse().ok()? })
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.behaviour.living.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl AggregateInstance for Instance {
-    fn restore(&mut self, state: &[u8]) -> Result<(), Failure> {
-        if let Some(kind) = self.behaviour.on_restore {
-            return Err(Failure::new(kind, "no snapshot, please"));
-        }
-        self.state = State::read(state).ok_or_else(|| Failure::new(FailureKind::Permanent, "this is no state"))?;
-        Ok(())
-    }
-
-    fn evolve(&mut self, events: &[Event]) -> Result<(), Failure> {
-        for event in events {
-            assert_eq!(event.stream, self.stream, "an event of another stream");
-            assert_eq!(event.version.0, self.state.events + 1, "events come in order, each once");
-            (self.behaviour.on_event)(event)?;
-            self.state.fold(event);
-        }
-        Ok(())
-    }
-
-    fn decide(&mut self, call: &Decide<'_>) -> Decided {
-        let result = (self.behaviour.on_command)(call.command).map(|()| decide(self.state, call.command));
-        Decided { result, witness: Witness::default(), trace: None }
-    }
-
-    fn snapshot(&mut self) -> Result<Bytes, Failure> {
-        Ok(format!("{},{}", self.state.sum, self.state.events).into())
-    }
-
-    fn memory(&self) -> u64 {
-        self.behaviour.memory
-    }
-}
-
-pub(crate) fn decide(state: State, command: &Command) -> Decision {
-    let amount = number(&command.data);
-    let draft = |event_type: &str, amount: u64| Draft {
-        event_type: EventType::new(event_type).unwrap(),
-        schema_version: 1,
-        data: Payload::Json(amount.to_string().into()),
-        extra: None,
-    };
-    match command.command_type.as_str() {
-        "Add" => Decision::Accepted(vec![draft("Added", amount)]),
-        "Take" if amount > state.sum => Decision::Rejected(Rejection {
-            code: "too-little".into(),
-            message: format!("there is {}", state.sum),
-            details: None,
-        }),
-        "Take" => Decision::Accepted(vec![draft("Taken", amount)]),
-        "Split" => Decision::Accepted((0..amount).map(|_| draft("Added", 1)).collect()),
-        _ => Decision::Accepted(Vec::new()),
-    }
-}
-
-fn number(data: &Payload) -> u64 {
-    std::str::from_utf8(data.as_bytes()).unwrap().parse().unwrap()
-}
-
-pub(crate) fn trap() -> Failure {
-    Failure { backtrace: Some("at the test".into()), ..Failure::new(FailureKind::Trap, "a trap of the test") }
-}
+use crate::{
+    account::{Account, State},
+    faults::{Faulty, Ledger, Older},
+};
 
 /// Modules by digest.
 #[derive(Default)]
@@ -262,124 +61,6 @@ impl Library for Accounts {
 
     async fn load_upcaster(&self, digest: Digest, _: &Settings) -> Result<Arc<dyn UpcasterModule>, LibraryError> {
         Err(LibraryError::Unknown(digest))
-    }
-}
-
-/// A log whose answers get lost, and that counts what is read.
-pub(crate) struct Ledger {
-    inner: memory::Log,
-    /// How many of the next appends take effect without an answer.
-    pub(crate) unheard: AtomicU32,
-    /// How many events of streams were read.
-    pub(crate) read: AtomicU64,
-}
-
-#[async_trait]
-impl Log for Ledger {
-    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
-        let places = self.inner.append(appends).await?;
-        let lost = self.unheard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if lost.is_ok() { Err(AppendError::Unavailable("a fault of the test".into())) } else { Ok(places) }
-    }
-
-    async fn read(&self, after: Position, filter: &Filter, limit: usize) -> Result<Page, LogError> {
-        self.inner.read(after, filter, limit).await
-    }
-
-    async fn read_backward(&self, before: Position, filter: &Filter, limit: usize) -> Result<Page, LogError> {
-        self.inner.read_backward(before, filter, limit).await
-    }
-
-    async fn read_stream(&self, stream: &StreamName, range: Range) -> Result<Vec<Event>, LogError> {
-        let events = self.inner.read_stream(stream, range).await?;
-        self.read.fetch_add(events.len() as u64, Ordering::Relaxed);
-        Ok(events)
-    }
-
-    async fn stream_version(&self, stream: &StreamName) -> Result<Version, LogError> {
-        self.inner.stream_version(stream).await
-    }
-
-    async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
-        self.inner.event(id).await
-    }
-
-    fn head(&self) -> watch::Receiver<Position> {
-        self.inner.head()
-    }
-}
-
-/// Snapshots whose storage fails or stands still on demand.
-#[derive(Default)]
-pub(crate) struct Faulty {
-    kept: Mutex<BTreeMap<StreamName, Snapshot>>,
-    pub(crate) is_failing: AtomicBool,
-    /// Held by a test, it stops writers.
-    pub(crate) gate: tokio::sync::Mutex<()>,
-}
-
-impl Faulty {
-    pub(crate) fn of(&self, stream: &str) -> Option<Snapshot> {
-        self.kept.lock().unwrap().get(&stream.parse().unwrap()).cloned()
-    }
-
-    pub(crate) fn change(&self, stream: &str, change: impl FnOnce(&mut Snapshot)) {
-        change(self.kept.lock().unwrap().get_mut(&stream.parse().unwrap()).unwrap());
-    }
-
-    fn check(&self) -> Result<(), SnapshotError> {
-        let is_failing = self.is_failing.load(Ordering::Relaxed);
-        if is_failing { Err(SnapshotError("a fault of the test".into())) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl Snapshots for Faulty {
-    async fn get(&self, stream: &StreamName) -> Result<Option<Snapshot>, SnapshotError> {
-        self.check()?;
-        Ok(self.kept.lock().unwrap().get(stream).cloned())
-    }
-
-    async fn put(&self, snapshot: Snapshot) -> Result<(), SnapshotError> {
-        drop(self.gate.lock().await);
-        self.check()?;
-        let mut kept = self.kept.lock().unwrap();
-        if kept.get(&snapshot.stream).is_none_or(|there| there.version <= snapshot.version) {
-            kept.insert(snapshot.stream.clone(), snapshot);
-        }
-        Ok(())
-    }
-
-    async fn delete(&self, stream: &StreamName) -> Result<bool, SnapshotError> {
-        Ok(self.kept.lock().unwrap().remove(stream).is_some())
-    }
-
-    async fn delete_category(&self, category: &str) -> Result<u64, SnapshotError> {
-        let mut kept = self.kept.lock().unwrap();
-        let before = kept.len();
-        kept.retain(|stream, _| stream.category() != category);
-        Ok((before - kept.len()) as u64)
-    }
-}
-
-/// A chain of one step: `Older` of version 1 becomes `Added` of version 2, if the reader accepts that much.
-struct Older;
-
-impl Upcasting for Older {
-    fn widen(&self, filter: Filter) -> Filter {
-        filter
-    }
-
-    fn upcast<'e>(&self, event: &'e Event, accepted: &Accepted) -> Result<Cow<'e, Event>, Failure> {
-        if event.event_type.as_str() != "Older" || accepted.get("Added").is_some_and(|newest| *newest < 2) {
-            return Ok(Cow::Borrowed(event));
-        }
-        let event_type = EventType::new("Added").unwrap();
-        Ok(Cow::Owned(Event { event_type, schema_version: 2, ..event.clone() }))
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
     }
 }
 
@@ -428,8 +109,8 @@ impl Host {
     }
 
     pub(crate) fn add(&self, account: &Account) -> Digest {
-        self.library.0.lock().unwrap().insert(account.digest, account.clone());
-        account.digest
+        self.library.0.lock().unwrap().insert(account.digest(), account.clone());
+        account.digest()
     }
 
     pub(crate) fn forget_module(&self, digest: Digest) {

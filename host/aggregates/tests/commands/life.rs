@@ -4,7 +4,10 @@ use lantern_aggregates::{CommandError, Deploy, Refusal};
 use lantern_core::{Digest, Happening, Position, Version, command_event_id, journal::SnapshotPolicy, module::Limits};
 use uuid::Uuid;
 
-use crate::host::{Account, Host, State, command, name};
+use crate::{
+    account::{Account, State},
+    host::{Host, command, name},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_become_events_and_are_answered() {

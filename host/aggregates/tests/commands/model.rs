@@ -7,7 +7,10 @@ use lantern_core::{Decision, Version, log::AppendError};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, State, command, decide, every, name};
+use crate::{
+    account::{Account, State, decide},
+    host::{Host, command, every, name},
+};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -3,7 +3,10 @@
 use lantern_aggregates::CommandError;
 use lantern_core::Version;
 
-use crate::host::{Account, Host, State};
+use crate::{
+    account::{Account, State},
+    host::Host,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_changed_is_caught_up_and_decided_again() {

@@ -7,7 +7,10 @@ use lantern_core::Version;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, bounded, command};
+use crate::{
+    account::Account,
+    host::{Host, bounded, command},
+};
 
 fn first(answer: &Answer) -> Answer {
     Answer { attempts: 0, repeated: true, ..answer.clone() }

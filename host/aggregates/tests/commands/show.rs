@@ -3,7 +3,10 @@
 use lantern_aggregates::Refusal;
 use lantern_core::Version;
 
-use crate::host::{Account, Host, State, every, trap};
+use crate::{
+    account::{Account, State, trap},
+    host::{Host, every},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_is_shown_at_each_version() {

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use lantern_aggregates::{Capacity, Misses, Refusal};
 use lantern_core::{Version, journal::SnapshotPolicy, module::FailureKind};
 
-use crate::host::{Account, Host, State, every, name};
+use crate::{
+    account::{Account, State},
+    host::{Host, every, name},
+};
 
 const STREAM: &str = "Account-1";
 

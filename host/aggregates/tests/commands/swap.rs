@@ -10,7 +10,10 @@ use lantern_core::{Digest, Happening, Version};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, State, bounded, command, every, name, trap};
+use crate::{
+    account::{Account, State, trap},
+    host::{Host, bounded, command, every, name},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_drops_what_the_old_module_had_loaded() {

@@ -11,7 +11,10 @@ use lantern_core::Version;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::host::{Account, Host, State, bounded, command, trap};
+use crate::{
+    account::{Account, State, trap},
+    host::{Host, bounded, command},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trap_in_a_decision_costs_the_instance_only() {
