@@ -138,7 +138,7 @@ impl WasmInstance {
             with_events(events, |events| aggregate.call_evolve(store, state, events))
         })?;
         self.inside = Inside::Running(running, Some(state));
-        answer.map_err(permanent)
+        answer.map_err(|message| permanent(&message))
     }
 
     fn try_decide(&mut self, asked: &Decide<'_>) -> (Result<Decision, Failure>, Witness) {
@@ -175,7 +175,7 @@ impl AggregateInstance for WasmInstance {
             call(&mut running, Moment::NOTHING, |aggregate, store| aggregate.call_restore(store, stream, state))?;
         let (state, answer) = match answer {
             Ok(state) => (Some(state), Ok(())),
-            Err(message) => (None, Err(permanent(message))),
+            Err(message) => (None, Err(permanent(&message))),
         };
         self.inside = Inside::Running(running, state);
         answer
@@ -240,10 +240,10 @@ fn decision(answer: Result<Vec<types::NewEvent>, wit::Rejection>) -> Result<Deci
         Err(rejection) => return Ok(Decision::Rejected(self::rejection(rejection)?)),
     };
     if events.len() > MAX_APPEND {
-        return Err(broken(format!("decided on {} events: at most {MAX_APPEND} are allowed", events.len())));
+        return Err(broken(&format!("decided on {} events: at most {MAX_APPEND} are allowed", events.len())));
     }
     let drafts = events.into_iter().map(draft).collect::<Result<_, _>>();
-    drafts.map(Decision::Accepted).map_err(|reason| broken(format!("decided on an event that cannot be: {reason}")))
+    drafts.map(Decision::Accepted).map_err(|reason| broken(&format!("decided on an event that cannot be: {reason}")))
 }
 
 fn draft(event: types::NewEvent) -> Result<Draft, String> {
@@ -260,20 +260,20 @@ fn rejection(rejection: wit::Rejection) -> Result<Rejection, Failure> {
     let wit::Rejection { code, message, details } = rejection;
     if code.is_empty() || code.len() > CODE || code.chars().any(char::is_control) {
         let code = cut(&code);
-        return Err(broken(format!(
+        return Err(broken(&format!(
             "rejected with the code {code:?}: 1 to {CODE} bytes without control characters are needed"
         )));
     }
     if let Some(Err(error)) = details.as_deref().map(serde_json::from_str::<&RawValue>) {
-        return Err(broken(format!("rejected as `{code}` with details that are no JSON: {error}")));
+        return Err(broken(&format!("rejected as `{code}` with details that are no JSON: {error}")));
     }
     Ok(Rejection { code, message: cut(&message), details: details.map(Arc::from) })
 }
 
-fn broken(reason: String) -> Failure {
+fn broken(reason: &str) -> Failure {
     Failure::new(FailureKind::Limit, format!("the module {reason}"))
 }
 
-fn permanent(message: String) -> Failure {
-    Failure::new(FailureKind::Permanent, cut(&message))
+fn permanent(message: &str) -> Failure {
+    Failure::new(FailureKind::Permanent, cut(message))
 }

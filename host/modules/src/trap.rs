@@ -1,5 +1,7 @@
 //! From the error of a call to the failure an operator reads: what happened, in words, and where in the module.
 
+use std::fmt::Display;
+
 use lantern_core::module::{Failure, FailureKind};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -11,6 +13,9 @@ const WORDS: usize = 2_000;
 
 /// How the engine says that a host call handed over too much; it has no type for it.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// How the system says that it has no more memory, or no more mappings of it; the engine hands it on as it is.
+const NO_MEMORY: &str = "(os error 12)";
 
 /// The failure of a call that did not return.
 pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
@@ -25,9 +30,7 @@ fn told(error: &wasmtime::Error, guest: &Guest) -> Failure {
         return failure.clone();
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-        let message =
-            format!("the host has no room for another instance ({full}): remove projections or use another host");
-        return Failure::new(FailureKind::Host, message);
+        return Failure::new(FailureKind::Host, no_room(full));
     }
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Failure::new(FailureKind::Trap, with_words(format!("the module exited with code {code}"), guest));
@@ -55,12 +58,22 @@ fn told(error: &wasmtime::Error, guest: &Guest) -> Failure {
 
 fn untyped(error: &wasmtime::Error, guest: &Guest) -> Failure {
     let cause = error.root_cause().to_string();
+    if cause.contains(NO_MEMORY) {
+        return Failure::new(FailureKind::Host, no_room(cause));
+    }
     if cause.contains(TOO_MUCH) {
         let allowed = guest.state.deployment.settings.limits.host_call_bytes;
         let message = format!("the module handed over more than {allowed} bytes in one host call (`host_call_bytes`)");
         return Failure::new(FailureKind::Limit, message);
     }
     Failure::new(FailureKind::Trap, with_words(format!("the module trapped: {cause}"), guest))
+}
+
+fn no_room(reason: impl Display) -> String {
+    format!(
+        "the host has no room for another instance ({reason}): keep fewer aggregates warm, remove processors or use \
+         another host"
+    )
 }
 
 /// What a Rust module says when it panics: `panicked at src/lib.rs:7:9: the reason`.
@@ -143,6 +156,13 @@ mod tests {
         let told = panic_text(stderr).unwrap();
         assert_eq!(told, "the module panicked at src/lib.rs:17:9: cannot bear it\nnor this");
         assert_eq!(panic_text("no such thing"), None);
+    }
+
+    #[test]
+    fn a_machine_that_is_full_is_not_the_modules_fault() {
+        let full = std::io::Error::from_raw_os_error(12).to_string();
+        assert!(full.contains(NO_MEMORY), "{full}");
+        assert!(no_room(full).contains("keep fewer aggregates warm"));
     }
 
     #[test]

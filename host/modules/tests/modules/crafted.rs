@@ -20,6 +20,8 @@ pub(crate) struct Crafted {
     pub(crate) emits: bool,
     /// Whether it imports `schedule`.
     pub(crate) schedules: bool,
+    /// Whether it imports a clock that it can wait for.
+    pub(crate) waits: bool,
 }
 
 impl Default for Crafted {
@@ -33,6 +35,7 @@ impl Default for Crafted {
             is_handler: false,
             emits: false,
             schedules: false,
+            waits: false,
         }
     }
 }
@@ -150,9 +153,35 @@ fn add(parts: &mut [String; 4], version: &str, (interface, functions): Imported)
     }
 }
 
+/// An instruction that waits for so many nanoseconds.
+pub(crate) fn wait(nanoseconds: u64) -> String {
+    format!("(call $block (call $alarm (i64.const {nanoseconds})))")
+}
+
+/// Adds a clock and the function that waits for its alarms.
+fn add_clock([imports, lowered, given, exported]: &mut [String; 4]) {
+    imports.push_str(
+        r#"(import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type $pollable (sub resource)))
+          (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (alias outer 1 $pollable (type $outer)) (export "pollable" (type $alarm (eq $outer)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $alarm))))))"#,
+    );
+    lowered.push_str(
+        r#"(core func $alarm (canon lower (func $clock "subscribe-duration")))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))"#,
+    );
+    given.push_str(
+        r#"(import "host" "alarm" (func $alarm (param i64) (result i32)))
+        (import "host" "block" (func $block (param i32)))"#,
+    );
+    exported.push_str(r#"(export "alarm" (func $alarm)) (export "block" (func $block))"#);
+}
+
 /// The bytes of a crafted component.
 pub(crate) fn component(crafted: &Crafted) -> Bytes {
-    let Crafted { version, position, describe, handle, collection, is_handler, emits, schedules } = crafted;
+    let Crafted { version, position, describe, handle, collection, is_handler, emits, schedules, waits } = crafted;
     let (length, kind) = (collection.len(), u8::from(*is_handler));
     let mut parts = [const { String::new() }; 4];
     if *emits {
@@ -160,6 +189,9 @@ pub(crate) fn component(crafted: &Crafted) -> Bytes {
     }
     if *schedules {
         add(&mut parts, version, SCHEDULE);
+    }
+    if *waits {
+        add_clock(&mut parts);
     }
     let [imports, lowered, given, exported] = parts;
     let text = format!(

@@ -172,9 +172,9 @@ async fn when_the_host_is_full_that_is_not_the_modules_fault() {
         let mut instance = empty.instance();
         full = handle(&mut instance, &event(1, "{}")).result.err();
         running.push(instance);
-        assert!(running.len() < 10_000, "there is no end");
+        assert!(running.len() < 20_000, "there is no end");
     }
-    assert!(running.len() > 2_000, "room for {} only", running.len());
+    assert!(running.len() >= 10_000, "room for {} only", running.len());
     let full = full.unwrap();
     assert_says(&full, FailureKind::Host, &["no room for another instance"]);
     assert_eq!(full.fate(), Fate::Stop);
