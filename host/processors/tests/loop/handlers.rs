@@ -1,6 +1,6 @@
 //! Handlers: what they emit is in the log once, in order, and says where it comes from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use lantern_core::{
     Digest, Effect, Effects, Event, Grants, Kind, Metadata, Name, NewEvent, Position, State, effect_id,
@@ -10,7 +10,7 @@ use lantern_core::{
 use lantern_processors::{Refusal, Selection};
 
 use crate::{
-    host::{Host, bounded, deployment, name, noted},
+    host::{Faults, Host, bounded, deployment, name, noted},
     modules::{Closure, note, noting, put, told},
 };
 
@@ -117,6 +117,42 @@ async fn every_event_is_handled_by_one_module_when_modules_change() {
         format!("{} {position}", ["one", "two"][before % 2])
     };
     assert_eq!(emitted(&host).await, triggers.iter().map(sign).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_whose_takeover_fails_has_emitted_nothing() {
+    for round in 0..5 {
+        let faults = Faults::gated();
+        let host = Host::of(Kind::Handler, faults.clone()).await;
+        let gate = faults.gate.as_ref().unwrap();
+        host.deploy(telling("one")).await;
+        host.append("A-1", "1").await;
+        gate.add_permits(1);
+        host.until(|status| status.emitted == 1).await;
+        let (called, calling) = std::sync::mpsc::channel();
+        let (inner, called) = (telling("two"), std::sync::Mutex::new(called));
+        let two = host.add(
+            Closure::new("two", move |event, view| {
+                let _ = called.lock().unwrap().send(event.position);
+                inner.handle_directly(event, view)
+            })
+            .wanting("A"),
+        );
+        let supervisor = host.supervisor.clone();
+        let swapping = tokio::spawn(async move { supervisor.swap(Kind::Handler, &name(), two).await });
+        host.until(|status| status.module == two).await;
+        // The new module handles this one while the commit of the swap waits.
+        let second = host.append("A-1", "1").await;
+        let heard = move || while calling.recv().unwrap() != second {};
+        tokio::task::spawn_blocking(heard).await.unwrap();
+        assert_eq!(emitted(&host).await, ["one 1"], "round {round}");
+        faults.one_in.store(1, Ordering::Relaxed);
+        gate.add_permits(1_000);
+        assert_eq!(swapping.await.unwrap(), Err(Refusal::Interrupted), "round {round}");
+        faults.one_in.store(0, Ordering::Relaxed);
+        host.until(|status| status.handled == 2).await;
+        assert_eq!(emitted(&host).await, ["one 1".to_owned(), format!("one {second}")], "round {round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
