@@ -17,8 +17,8 @@ The tasks of the Lantern workspace.
 
 Usage: cargo xtask <TASK>
 
-  demo             starts a host in a temporary folder, projects orders, shows a trace, swaps the projection
-                   while events flow and proves that nothing was lost or doubled
+  demo             starts a host in a temporary folder, sends commands, shows a trace from a command to the event
+                   that a handler emits, swaps modules under load and proves that nothing was lost or doubled
   test [ARGS]      builds the guests and the host, then runs every test; ARGS go to `cargo test`,
                    for example `cargo xtask test -- swap`
   ci               what the CI runs: formatting, lints, build, tests, documentation

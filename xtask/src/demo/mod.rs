@@ -53,6 +53,7 @@ pub(crate) fn run(repository: &Repository) -> Result<()> {
     step(&format!("A host serves {}, its data in {}", host.url(), host.data().display()));
     past::import(&host)?;
     deploy(&host, repository)?;
+    past::show(&host)?;
 
     let shop = Shop::open(host.url(), RATE);
     step(&format!("Customers send {RATE} commands a second: orders are placed, paid, cancelled, shipped"));
@@ -84,9 +85,18 @@ fn step(title: &str) {
 
 /// Runs a command of `lantern` and prints both, as a person would see them.
 fn show(host: &Host, arguments: &[&str]) -> Result<()> {
-    println!("  $ lantern {}", arguments.join(" "));
+    print_command(arguments);
     print_lines(&host.cli(arguments)?);
     Ok(())
+}
+
+/// Prints a command as a shell takes it.
+fn print_command(arguments: &[&str]) {
+    let quoted = |argument: &&str| match argument.contains([' ', '"']) {
+        true => format!("'{argument}'"),
+        false => (*argument).to_owned(),
+    };
+    println!("  $ lantern {}", arguments.iter().map(quoted).collect::<Vec<_>>().join(" "));
 }
 
 fn print_lines(text: &str) {
@@ -146,7 +156,7 @@ fn is_whole(trace: &Value) -> bool {
 fn show_rejection(host: &Host) -> Result<()> {
     step("An older order that nobody paid is not shipped: the aggregate rejects the command");
     let command = ["command", "send", past::AN_ORDER, "ShipOrder", "--data", r#"{"carrier":"post"}"#];
-    println!("  $ lantern {}", command.join(" "));
+    print_command(&command);
     print_lines(&host.refused(&command)?);
     Ok(())
 }
