@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     change::folder,
     client::Client,
-    failure::Failure,
+    failure::{Exit, Failure},
     output::{Output, facts, table},
 };
 use crate::http::RetryBody;
@@ -79,6 +79,13 @@ async fn kind_of(client: &Client, name: &Name) -> Result<Kind, Failure> {
     match client.get(&[folder(Kind::Projection), name.as_str()], &[]).await {
         Ok(_) => Ok(Kind::Projection),
         Err(failure) if failure.member("kind").is_some_and(|kind| kind == Kind::Handler.as_str()) => Ok(Kind::Handler),
+        Err(failure) if failure.exit == Exit::NotFound => {
+            let detail = format!(
+                "there is no projection or handler `{name}`: `lantern projection list` and `lantern handler list` show \
+                 what is there"
+            );
+            Err(failure.with("detail", detail))
+        }
         Err(failure) => Err(failure),
     }
 }

@@ -231,7 +231,8 @@ async fn newest(host: &Host, event: Event) -> Result<Event, Problem> {
     let upcasting = host.upcasters.upcasting();
     let upcast = move || upcasting.upcast(&event, &Accepted::new()).map(Cow::into_owned);
     host.threads.run(upcast).await?.map_err(|failure| {
-        let detail = format!("the event has no newer form: {failure}; `?raw=true` shows it as it is stored");
+        let mend = "`?raw=true`, on the command line `--raw`, shows it as it is stored";
+        let detail = format!("the event has no newer form: {failure}; {mend}");
         module_failed(failure, detail)
     })
 }
