@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lantern_core::{
-    AggregateInstance, AggregateModule, Decision, Digest, Draft, Event, Rejection, StreamName, Witness,
+    AggregateInstance, AggregateModule, Decision, Digest, Event, Rejection, StreamName, Witness,
     aggregate::{AggregateDescription, Decide, Decided},
     log::MAX_APPEND,
     module::{Described, Failure, FailureKind},
@@ -22,10 +22,11 @@ use crate::{
     },
     described,
     guest::Guest,
+    lifted::new_event,
     lowered::{command, context, with_events, with_pairs},
     ready::Ready,
     running::Running,
-    state::{Content, Deployment, Handed, Moment, cut},
+    state::{Deployment, Moment, cut},
 };
 
 /// The most events, and the most bytes of data, that one call of `evolve` takes: the deadline is for each such page.
@@ -242,18 +243,8 @@ fn decision(answer: Result<Vec<types::NewEvent>, wit::Rejection>) -> Result<Deci
     if events.len() > MAX_APPEND {
         return Err(broken(&format!("decided on {} events: at most {MAX_APPEND} are allowed", events.len())));
     }
-    let drafts = events.into_iter().map(draft).collect::<Result<_, _>>();
+    let drafts = events.into_iter().map(|event| new_event(event).check()).collect::<Result<_, _>>();
     drafts.map(Decision::Accepted).map_err(|reason| broken(&format!("decided on an event that cannot be: {reason}")))
-}
-
-fn draft(event: types::NewEvent) -> Result<Draft, String> {
-    let types::NewEvent { event_type, schema_version, content_type, data, metadata } = event;
-    let content = match data {
-        types::PayloadResult::Json(text) => Content::Json(text.into()),
-        types::PayloadResult::Bytes(data) => Content::Bytes(data.into()),
-    };
-    let (event_type, content_type) = (event_type.into(), content_type.map(Arc::from));
-    Handed { event_type, schema_version, content_type, content, metadata }.check()
 }
 
 fn rejection(rejection: wit::Rejection) -> Result<Rejection, Failure> {

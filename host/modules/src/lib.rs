@@ -20,6 +20,7 @@ mod engine;
 mod guest;
 mod imports;
 mod library;
+mod lifted;
 mod limits;
 mod lowered;
 mod processor;

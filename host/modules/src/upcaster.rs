@@ -9,16 +9,14 @@ use lantern_core::{
 };
 
 use crate::{
-    bindings::{
-        processor::lantern::module::types,
-        upcaster::{Upcaster, UpcasterPre, exports::lantern::module::upcasters as wit},
-    },
+    bindings::upcaster::{Upcaster, UpcasterPre, exports::lantern::module::upcasters as wit},
     described,
     guest::Guest,
+    lifted::content,
     lowered,
     ready::Ready,
     running::Running,
-    state::{Content, Deployment, Moment, cut, payload},
+    state::{Deployment, Moment, cut, payload},
 };
 
 /// An upcaster's module, ready for one deployment.
@@ -110,11 +108,4 @@ fn checked(form: wit::FormResult) -> Result<Form, Failure> {
     }
     let data = payload(content_type.map(Arc::from), content(data)).map_err(broken)?;
     Ok(Form { event_type, schema_version, data })
-}
-
-fn content(payload: types::PayloadResult) -> Content {
-    match payload {
-        types::PayloadResult::Json(text) => Content::Json(text.into()),
-        types::PayloadResult::Bytes(data) => Content::Bytes(data.into()),
-    }
 }

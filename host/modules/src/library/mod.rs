@@ -168,7 +168,10 @@ impl Library {
     /// A module that is ready to start and may be deployed with these settings.
     async fn ready(&self, digest: Digest, settings: &Settings) -> Result<Arc<Ready>, LibraryError> {
         let kept = self.shared.inspect(digest)?;
-        check::kind_fits(digest, kept.description.kind(), settings.kind).map_err(LibraryError::Unfit)?;
+        let kind = kept.description.kind();
+        if kind != settings.kind {
+            return Err(LibraryError::Unfit(check::other_kind(digest, kind)));
+        }
         check::granted(digest, &kept.imports, &settings.grants).map_err(LibraryError::Unfit)?;
         let recent = self.shared.recent().get(digest);
         match recent {
@@ -184,9 +187,7 @@ impl Library {
 
 /// A module was asked for as what it is not.
 fn elsewhere(ready: &Ready) -> LibraryError {
-    let kind = ready.described.kind();
-    let (module, kind_in_words) = (ready.digest.short(), kind.with_article());
-    LibraryError::Unfit(format!("module {module} is {kind_in_words}: deploy it with `lantern {kind} deploy`"))
+    LibraryError::Unfit(check::other_kind(ready.digest, ready.described.kind()))
 }
 
 impl Shared {
