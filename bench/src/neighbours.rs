@@ -9,6 +9,7 @@ use lantern_core::{
     journal::{FailurePolicy, OnFailure},
 };
 use lantern_processors::{Deploy, Start};
+use tokio::time::sleep;
 
 use crate::{
     Bench,
@@ -31,6 +32,9 @@ const RATE: u32 = 500;
 
 /// How long events are appended, at most, in seconds.
 const SECONDS: u32 = 5;
+
+/// How long a neighbour may take to fail for the first time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures, and reports.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -63,18 +67,20 @@ async fn one_round(bench: &Bench, round: u32) -> Result<Duration> {
     let status = host.supervisor.wait(Kind::Projection, &healthy, head).await?;
     let took = Instant::now().saturating_duration_since(last);
     whole(&status, head)?;
-    were_at_work(&host)?;
+    were_at_work(&host).await?;
     host.end().await?;
     Ok(took)
 }
 
-/// Checks that the neighbours did misbehave meanwhile.
-fn were_at_work(host: &Host) -> Result<()> {
-    let list = host.supervisor.list(Kind::Projection);
+/// Waits until every neighbour has failed at an event: one that never does is no bad neighbour.
+async fn were_at_work(host: &Host) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
     for bad in FAILING {
-        let status = list.iter().find(|status| status.name.as_str() == bad);
-        let failed = status.map_or(0, |status| status.failed);
-        ensure!(failed > 0, "`{bad}` has not failed once: it was no bad neighbour");
+        let name = Name::new(bad)?;
+        while host.supervisor.status(Kind::Projection, &name)?.failed == 0 {
+            ensure!(Instant::now() < until, "`{bad}` has not failed within {PATIENCE:?}: it was no bad neighbour");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
     Ok(())
 }
