@@ -1,5 +1,5 @@
 //! The JSON shapes of words that other crates own, for the OpenAPI document. A test holds them to what is really
-//! answered. What belongs to commands, schedules and upcasters has a file of its own.
+//! answered. What belongs to traces, and to aggregates and all that is written, has files of its own.
 
 #![expect(dead_code, reason = "shapes are documentation: nothing makes one")]
 
@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod tracing;
 mod writing;
 
+pub(super) use tracing::TraceAnswer;
 pub(super) use writing::{
     AggregateDescription, AggregateList, AggregateStatus, AggregateSwapped, CommandAnswer, ScheduleList, StateAnswer,
     Taken, UpcasterDescription, UpcasterList, UpcasterStatus, UpcasterSwapped,
@@ -372,46 +374,4 @@ pub(super) struct Retried {
     handled: u64,
     /// How many of the processor are parked still.
     remaining: u64,
-}
-
-/// A span.
-#[derive(ToSchema)]
-pub(super) struct Span {
-    trace_id: String,
-    span_id: String,
-    parent_span_id: Option<String>,
-    name: String,
-    /// `internal`, `client`, `server`, `producer` or `consumer`.
-    kind: String,
-    start: String,
-    end: String,
-    /// `unset`, `ok` or `error`.
-    status: String,
-    error: Option<String>,
-    attributes: BTreeMap<String, Value>,
-    events: Vec<SpanEvent>,
-    links: Vec<SpanLink>,
-    scope: String,
-}
-
-/// Something that happened during a span.
-#[derive(ToSchema)]
-pub(super) struct SpanEvent {
-    name: String,
-    time: String,
-    attributes: BTreeMap<String, Value>,
-}
-
-/// A span that another is related to.
-#[derive(ToSchema)]
-pub(super) struct SpanLink {
-    trace_id: String,
-    span_id: String,
-}
-
-/// A trace.
-#[derive(ToSchema)]
-pub(super) struct TraceAnswer {
-    trace_id: String,
-    spans: Vec<Span>,
 }
