@@ -1,23 +1,60 @@
-//! What modules answer with, as the state knows what they hand over.
+//! What modules hand over and answer with, as the state knows it.
 
 use std::sync::Arc;
 
+use wasmtime::component::{ComponentType, Lift};
+
 use crate::{
-    bindings::processor::lantern::module::types::{NewEvent, PayloadResult},
+    bindings::processor::lantern::module::types,
     state::{Content, Handed},
 };
 
-/// An event a module asks for.
-pub(crate) fn new_event(event: NewEvent) -> Handed {
-    let NewEvent { event_type, schema_version, content_type, data, metadata } = event;
+/// The record `new-event`, whose texts are handed on without copies.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct NewEvent {
+    #[component(name = "event-type")]
+    event_type: Arc<str>,
+    #[component(name = "schema-version")]
+    schema_version: u32,
+    #[component(name = "content-type")]
+    content_type: Option<Arc<str>>,
+    data: Payload,
+    metadata: Vec<(String, String)>,
+}
+
+/// The variant `payload`.
+#[derive(ComponentType, Lift)]
+#[component(variant)]
+pub(crate) enum Payload {
+    #[component(name = "json")]
+    Json(Arc<str>),
+    #[component(name = "bytes")]
+    Bytes(Vec<u8>),
+}
+
+impl From<NewEvent> for Handed {
+    fn from(event: NewEvent) -> Self {
+        let NewEvent { event_type, schema_version, content_type, data, metadata } = event;
+        let content = match data {
+            Payload::Json(text) => Content::Json(text),
+            Payload::Bytes(data) => Content::Bytes(data.into()),
+        };
+        Self { event_type, schema_version, content_type, content, metadata }
+    }
+}
+
+/// An event a module answers with.
+pub(crate) fn new_event(event: types::NewEvent) -> Handed {
+    let types::NewEvent { event_type, schema_version, content_type, data, metadata } = event;
     let (event_type, content_type, content) = (event_type.into(), content_type.map(Arc::from), content(data));
     Handed { event_type, schema_version, content_type, content, metadata }
 }
 
 /// The content of a payload.
-pub(crate) fn content(payload: PayloadResult) -> Content {
+pub(crate) fn content(payload: types::PayloadResult) -> Content {
     match payload {
-        PayloadResult::Json(text) => Content::Json(text.into()),
-        PayloadResult::Bytes(data) => Content::Bytes(data.into()),
+        types::PayloadResult::Json(text) => Content::Json(text.into()),
+        types::PayloadResult::Bytes(data) => Content::Bytes(data.into()),
     }
 }

@@ -7,7 +7,6 @@ mod logs;
 mod schedule;
 mod store;
 mod tracing;
-mod types;
 mod wasi;
 
 use lantern_core::{Grants, Kind};
@@ -26,7 +25,7 @@ use crate::{
 };
 
 /// Interfaces that have types only: a module imports them, but there is nothing to serve.
-const TYPES: [&str; 2] = [types::NAME, "wasi:otel/types@0.2.0-rc.2"];
+const TYPES: [&str; 2] = ["lantern:module/types@0.1.0", "wasi:otel/types@0.2.0-rc.2"];
 
 /// Whom an interface is served to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

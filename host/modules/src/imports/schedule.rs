@@ -5,8 +5,7 @@ use std::sync::Arc;
 use lantern_core::Timestamp;
 use wasmtime::{StoreContextMut, component::Linker};
 
-use super::types::NewEvent;
-use crate::{guest::Guest, state::State};
+use crate::{guest::Guest, lifted::NewEvent, state::State};
 
 /// The name under which the interface is served.
 pub(super) const NAME: &str = "lantern:module/schedule@0.1.0";
