@@ -108,7 +108,10 @@ fn crates_use_only_what_stands_below_them() {
             let store_in_tests = stands_on_the_log && dependency == "lantern-stores";
             let below = may_use.contains(&dependency.as_str()) || store_in_tests;
             assert!(!dependency.starts_with("lantern") || below, "the tests of {name} use {dependency}");
-            assert!(!never.contains(&dependency.as_str()), "the tests of {name} use {dependency}");
+            // A guest that sends requests is tried against a real server.
+            let server_in_tests = name == "lantern-modules" && dependency == "axum";
+            let allowed = server_in_tests || !never.contains(&dependency.as_str());
+            assert!(allowed, "the tests of {name} use {dependency}");
         }
     }
 }

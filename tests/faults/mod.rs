@@ -1,5 +1,8 @@
 //! What must hold when things go wrong while the host works.
 
+mod contention;
 mod kill;
 mod killed_swap;
+mod quiet_effects;
 mod swap_storm;
+mod write_side;

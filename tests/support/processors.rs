@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Host, wait};
+use super::{Answer, Host, artefacts, wait};
 
 /// A projection or handler of a host.
 pub struct Processor<'h> {
@@ -68,6 +68,13 @@ impl Processor<'_> {
     #[track_caller]
     pub fn swap(&self, package: &str) -> Answer {
         let module = self.host.push(package);
+        self.host.post(&format!("{}/swap", self.path), &json!({ "module": module }))
+    }
+
+    /// Swaps its module for one that does the same under another digest.
+    #[track_caller]
+    pub fn swap_variant(&self, package: &str, number: u8) -> Answer {
+        let module = self.host.push_bytes(&artefacts::variant(package, number)).ok()["digest"].clone();
         self.host.post(&format!("{}/swap", self.path), &json!({ "module": module }))
     }
 

@@ -3,8 +3,9 @@
 //! An ordinary commit is not forced to the disk (`synchronous = normal`): a power loss takes the file back to an earlier
 //! commit, all of it together, and the processor handles the events since then once more. So nothing is lost or doubled,
 //! since effects that went out already have the same ids again, and a commit costs no flush. What an operator was told
-//! must stay true, though: a commit that changes the module or carries a decision about parked events or schedules is on
-//! disk when it returns, and so is all before it.
+//! must stay true, though, and a schedule that was taken back must not fall due before that is known again: a commit that
+//! changes the module or schedules, or carries a decision about parked events, is on disk when it returns, and so is all
+//! before it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -46,7 +47,7 @@ impl Writer {
         let decided = batch.module != self.module
             || !batch.released.is_empty()
             || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped)
-            || (batch.until == batch.from && !batch.schedules.is_empty());
+            || !batch.schedules.is_empty();
         self.force(decided)?;
         let committed = self.write(lease, batch)?;
         if committed {
@@ -255,8 +256,7 @@ mod tests {
             (after(4), false),
             (Batch { released: vec![Position(1)], ..after(5) }, true),
             (after(6), false),
-            (Batch { schedules: vec![ScheduleChange::Cancel("k".into())], ..after(7) }, false),
-            (Batch { schedules: vec![ScheduleChange::Cancel("k".into())], until: Position(8), ..after(8) }, true),
+            (Batch { schedules: vec![ScheduleChange::Cancel("k".into())], ..after(7) }, true),
             (after(8), false),
         ];
         for (index, (batch, forced)) in cases.into_iter().enumerate() {
