@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// Modules that fail at every event.
-const FAILING: [&str; 5] = ["looping", "trapping", "hungry", "recursive", "flooding"];
+const FAILING: [&str; 5] = ["looping", "trapping", "hungry", "recursive", "sleepy"];
 
-/// A module that wants to sleep an hour on every event.
-const SLEEPING: &str = "sleepy";
+/// A module that logs a million lines at every event.
+const FLOODING: &str = "flooding";
 
 /// Events a second.
 const RATE: u32 = 500;
@@ -54,7 +54,7 @@ async fn one_round(bench: &Bench, round: u32) -> Result<Duration> {
     let host = world.host(Make { log, library: world.library(), telemetry: None, watch: None }).await?;
     let healthy = Name::new("healthy")?;
     host.deploy(&healthy, world.push(GUEST).await?, Start::Beginning).await?;
-    for bad in FAILING.into_iter().chain([SLEEPING]) {
+    for bad in FAILING.into_iter().chain([FLOODING]) {
         // Skipping makes them fail at every event, not only at the first of each stream.
         let failure_policy = FailurePolicy { then: OnFailure::Skip, ..FailurePolicy::default() };
         let deploy = projection(&Name::new(bad)?, world.push(bad).await?, Start::Beginning);

@@ -22,8 +22,10 @@ fn a_healthy_projection_keeps_up_beside_misbehaving_ones() {
     let looping = host.status(guests::LOOPING);
     assert!(looping["lag"].as_u64() > Some(4000), "it is not held up by what it does: {looping}");
     // The others were at work all the while: at least one event of each has failed by then or soon after.
-    for bad in [guests::LOOPING, guests::TRAPPING, guests::HUNGRY, guests::RECURSIVE, guests::FLOODING] {
+    for bad in [guests::LOOPING, guests::TRAPPING, guests::HUNGRY, guests::RECURSIVE, guests::SLEEPY] {
         host.wait_until(bad, "to have failed", |status| status["failed"].as_u64() > Some(0));
     }
+    // A fast machine gets through a flood before the deadline; what is too much of it is dropped.
+    host.wait_until(guests::FLOODING, "to have begun", |status| status["position"].as_u64() > Some(0));
     assert_eq!(host.wait("healthy")["lag"], 0);
 }

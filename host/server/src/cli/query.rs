@@ -2,8 +2,8 @@
 
 use clap::Args;
 use lantern_core::{Kind, Name};
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     change::folder,
@@ -40,7 +40,7 @@ pub(super) struct Query {
 }
 
 /// A document, its value unread.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Document<'a> {
     key: String,
     #[serde(borrow)]
@@ -80,9 +80,9 @@ impl Query {
     ) -> Result<(), Failure> {
         let path = [folder(kind), self.name.as_str(), "documents", collection, key];
         let answer = client.get(&path, &self.freshness()).await?;
-        let Document { key, value } = read(&answer.text)?;
-        output.show_value(&[json_of(&key, value)], || {
-            let value: Value = read(value.get())?;
+        let document: Document<'_> = read(&answer.text)?;
+        output.show_value(&[&document], || {
+            let value: Value = read(document.value.get())?;
             serde_json::to_string_pretty(&value).map_err(|error| Failure::failed(error.to_string()))
         })
     }
@@ -127,10 +127,6 @@ impl Query {
     fn freshness(&self) -> Vec<(&'static str, String)> {
         self.min_position.map(|position| ("min_position", position.to_string())).into_iter().collect()
     }
-}
-
-fn json_of(key: &str, value: &RawValue) -> Value {
-    json!({ "key": key, "value": value })
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
@@ -179,6 +175,8 @@ fn cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
