@@ -235,3 +235,13 @@ fn aggregates_are_listed_shown_and_removed() {
     host.deploy_aggregate("Account", guests::ACCOUNT_V1, json!({}));
     assert_eq!(host.deposit("Account-1", 5).ok()["version"], 2, "the stream stayed in the log");
 }
+
+#[test]
+fn an_aggregate_without_the_sdk_is_served_too() {
+    let host = Host::start();
+    host.deploy_aggregate("Nod", guests::NODDING, json!({ "snapshots": "every-1" }));
+    for version in 1..=3 {
+        assert_eq!(host.order("Nod-1", "Anything", &json!({})).ok()["version"], version);
+    }
+    assert_eq!(host.state("Nod-1"), json!({}));
+}

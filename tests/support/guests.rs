@@ -18,6 +18,7 @@ pub const HUNGRY: &str = "hungry";
 pub const LOOPING: &str = "looping";
 pub const MENDED: &str = "mended";
 pub const MIRROR: &str = "mirror";
+pub const NODDING: &str = "nodding";
 pub const OTEL: &str = "otel";
 pub const POISON: &str = "poison";
 pub const RECURSIVE: &str = "recursive";

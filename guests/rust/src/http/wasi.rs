@@ -28,7 +28,7 @@ pub(crate) fn send(request: &Request) -> Result<Response, Error> {
     match answer.get() {
         Some(Ok(Ok(incoming))) => {
             written.map_err(|reason| failed(&name, &reason))?;
-            read(incoming, name)
+            read(&incoming, name)
         }
         Some(Ok(Err(code))) => Err(error(&name, code)),
         Some(Err(())) | None => Err(failed(&name, "its answer was taken already")),
@@ -89,7 +89,7 @@ fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), String> {
     OutgoingBody::finish(body, None).map_err(|code| format!("its body could not be ended: {code:?}"))
 }
 
-fn read(incoming: IncomingResponse, name: String) -> Result<Response, Error> {
+fn read(incoming: &IncomingResponse, name: String) -> Result<Response, Error> {
     let status = incoming.status();
     let headers = incoming
         .headers()
@@ -98,11 +98,11 @@ fn read(incoming: IncomingResponse, name: String) -> Result<Response, Error> {
         .map(|(key, value)| (key, String::from_utf8_lossy(&value).into_owned()))
         .collect();
     let consumed = incoming.consume().map_err(|()| failed(&name, "its answer was taken already"))?;
-    let body = read_body(consumed, &name)?;
+    let body = read_body(&consumed, &name)?;
     Ok(Response { status, headers, body, request: name })
 }
 
-fn read_body(incoming: IncomingBody, name: &str) -> Result<Vec<u8>, Error> {
+fn read_body(incoming: &IncomingBody, name: &str) -> Result<Vec<u8>, Error> {
     let stream = incoming.stream().map_err(|()| failed(name, "its answer was taken already"))?;
     let mut body = Vec::new();
     loop {
