@@ -1,5 +1,7 @@
 //! Test Lantern modules: given events, when something happens, then what.
 #![doc = include_str!("../README.md")]
+// Tests run natively, also those of a compiled component.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod aggregate;
 #[cfg(feature = "component")]
