@@ -96,6 +96,7 @@ fn told(answer: &Answer, trace: Option<&str>) -> String {
     let what = match (repeated, events.len()) {
         (true, _) => "it was carried out before:".to_owned(),
         (false, 0) => "nothing was to happen:".to_owned(),
+        (false, 1) => "1 event:".to_owned(),
         (false, events) => format!("{events} events:"),
     };
     let again = if *attempts > 1 { format!(", decided {attempts} times") } else { String::new() };

@@ -27,7 +27,7 @@ pub(super) struct Deploy {
     /// What it may do; may be repeated.
     #[arg(long, value_enum, help_heading = "Grants")]
     grant: Vec<Grant>,
-    /// Where it may send requests to, for example https://api.example.com; may be repeated.
+    /// Where it may send requests to, for example `https://api.example.com`; may be repeated.
     #[arg(long, value_name = "ORIGIN", help_heading = "Grants")]
     http: Vec<Origin>,
     /// Loopback, private and other special addresses that those names may lead to, for example 10.0.0.0/8; may be

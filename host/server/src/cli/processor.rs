@@ -245,7 +245,7 @@ async fn wait(
             Ok(answer) => {
                 return output.show(&answer.text, || {
                     let Status { handled, .. } = answer.read()?;
-                    Ok(format!("{kind} {name} has reached position {head}, {handled} events handled"))
+                    Ok(format!("{kind} {name} has reached position {head}, events handled: {handled}"))
                 });
             }
             Err(failure) if failure.exit == Exit::Timeout && left.is_none_or(|left| left > seconds) => {}

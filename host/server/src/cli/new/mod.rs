@@ -89,7 +89,8 @@ impl New {
         write(&folder, &files)?;
         let written: Vec<_> = files.iter().map(|(file, _)| file).collect();
         let done = json!({ "kind": kind, "name": name, "path": folder, "files": written });
-        output.done(&done, told(kind, name, &names, &folder))
+        let hint = if sdk.is_some() { "" } else { PUBLISHED };
+        output.done(&done, told(kind, name, &names, &folder) + hint)
     }
 }
 
@@ -160,15 +161,21 @@ fn write(folder: &Path, files: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Said where the SDK is not taken from a checkout.
+const PUBLISHED: &str =
+    "\nits Cargo.toml names the SDK's published crates; with `--sdk PATH` it takes them from a checkout";
+
 /// What to do next.
 fn told(kind: Kind, name: &Name, names: &Names, folder: &Path) -> String {
     let Names { krate, .. } = names;
+    // What the template of a handler does must be granted.
+    let grants = if kind == Kind::Handler { " --grant emit --grant schedule" } else { "" };
     format!(
         "{kind} {name} begins in {}; next:\n\
          \x20 cd {}\n\
          \x20 cargo test\n\
          \x20 cargo build --release --target wasm32-wasip2\n\
-         \x20 lantern {kind} deploy {name} --module target/wasm32-wasip2/release/{krate}.wasm\n\
+         \x20 lantern {kind} deploy {name} --module target/wasm32-wasip2/release/{krate}.wasm{grants}\n\
          its README.md says more",
         folder.join("src/lib.rs").display(),
         folder.display(),
