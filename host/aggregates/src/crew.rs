@@ -1,8 +1,9 @@
 //! The crew: the few threads on which all loaded aggregates work.
 //!
 //! A thread takes one piece of work after the other, so that under load a hop to it costs no more than a place in a
-//! queue. As many threads work as there are processors. When none of them comes free for a while, because guests are
-//! busy or never stop, another one joins: a busy guest delays nobody for long. Threads without work end.
+//! queue. There is one for every two processors: the log's writer and the host itself need the others. When none of
+//! them comes free for a while, because guests are busy or never stop, another one joins: a busy guest delays nobody for
+//! long. Threads without work end.
 
 use std::{
     collections::VecDeque,
@@ -53,7 +54,7 @@ struct State {
 
 impl Crew {
     pub(crate) fn new(threads: Arc<GuestThreads>) -> Self {
-        let usual = available_parallelism().map_or(2, NonZeroUsize::get);
+        let usual = available_parallelism().map_or(1, NonZeroUsize::get).div_ceil(2);
         let queue = Queue { usual, state: Mutex::default(), wake: Condvar::new() };
         Self { threads, queue: Arc::new(queue) }
     }

@@ -74,9 +74,8 @@ impl Handed {
 
     /// The event, where it keeps the rules. The error names the event and the rule.
     pub(crate) fn check(self) -> Result<Draft, String> {
-        let name = shown(&self.event_type);
-        let about = |reason: String| format!("the event `{name}` {reason}");
         let event_type = EventType::new(self.event_type).map_err(|error| error.to_string())?;
+        let about = |reason: String| format!("the event `{}` {reason}", shown(event_type.as_str()));
         let schema_version = self.schema_version;
         if schema_version == 0 {
             return Err(about("has the schema version 0: versions begin at 1".into()));
