@@ -60,6 +60,7 @@ fn an_export_imported_elsewhere_is_exported_byte_for_byte() {
     let exported = fs::read_to_string(&file).unwrap();
     assert_eq!(exported.lines().count(), 1504);
     assert_eq!(first.cli(&["event", "export"]).ok(), exported, "standard output and file differ");
+    assert_eq!(first.cli(&["event", "export", "-"]).ok(), exported);
 
     import(&second, &[&file]);
     assert_eq!(second.exported(), exported);

@@ -14,7 +14,7 @@ use super::{client::Client, event::Wanted, failure::Failure, output::written};
 /// Export events: CloudEvents, one a line, in the order of the log.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// The file; compressed when its name ends with `.gz`. Standard output when it is not given.
+    /// The file; compressed when its name ends with `.gz`. Standard output when it is `-` or not given.
     file: Option<PathBuf>,
     #[command(flatten)]
     wanted: Wanted,
@@ -41,7 +41,9 @@ enum Sink<'a> {
 
 impl<'a> Sink<'a> {
     fn open(file: Option<&'a Path>) -> Result<Self, Failure> {
-        let Some(path) = file else { return Ok(Self::Stdout(std::io::stdout())) };
+        let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+            return Ok(Self::Stdout(std::io::stdout()));
+        };
         let file = BufWriter::new(File::create(path).map_err(|error| unwritable(path, &error))?);
         if path.extension().is_some_and(|extension| extension == "gz") {
             return Ok(Self::Gzip(GzEncoder::new(file, Compression::default()), path));
