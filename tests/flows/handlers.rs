@@ -165,8 +165,7 @@ fn an_operator_does_with_a_handler_what_he_does_with_a_projection() {
     assert_eq!(host.handler("emitter").command("rebuild").status, 404, "its effects are not repeated");
     let history = host.cli(&["handler", "history", "emitter"]);
     assert!(history.ok().contains("paused") && history.stdout.contains("resumed"), "{}", history.stdout);
-    host.cli(&["handler", "remove", "emitter", "--yes"]);
-    host.delete("/api/v1/handlers/emitter");
+    host.cli(&["handler", "remove", "emitter"]).ok();
     assert_eq!(host.get("/api/v1/handlers/emitter").status, 404);
 }
 
