@@ -1,0 +1,3 @@
+//! Buses: CloudEvents on Kafka, RabbitMQ, Redis Streams and in memory.
+
+#![warn(missing_docs)]
