@@ -2,12 +2,13 @@
 //!
 //! Everything else in the workspace stands on this crate. It does no I/O and knows no engine, no database and no
 //! telemetry library. Each port lives in the file of its noun: [`log`], [`read_model`], [`snapshot`],
-//! [`module`], [`aggregate`], [`upcasting`], [`journal`].
+//! [`module`], [`aggregate`], [`upcasting`], [`journal`], [`bus`].
 
 #![warn(missing_docs)]
 
 pub mod aggregate;
 pub mod batch;
+pub mod bus;
 pub mod clock;
 pub mod digest;
 pub mod documents;
@@ -39,6 +40,7 @@ pub mod witness;
 
 pub use aggregate::{AggregateInstance, AggregateModule, Command, Decision, Rejection};
 pub use batch::{Batch, BatchView};
+pub use bus::{Bus, BusError, Consumer, Delivery, Destination, Message, Subscription};
 pub use clock::{Clock, SystemClock};
 pub use digest::Digest;
 pub use documents::{Document, Documents, Value};
