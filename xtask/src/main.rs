@@ -1,10 +1,11 @@
-//! The tasks of the workspace: `cargo xtask demo`, `test`, `ci`, `guests` and `bench`.
+//! The tasks of the workspace: `cargo xtask demo`, `test`, `ci`, `guests`, `services` and `bench`.
 
 mod bench;
 mod ci;
 mod demo;
 mod guests;
 mod repository;
+mod services;
 mod tests;
 
 use std::{env, process::ExitCode};
@@ -19,10 +20,11 @@ Usage: cargo xtask <TASK>
 
   demo             starts a host in a temporary folder, sends commands, shows a trace from a command to the event
                    that a handler emits, swaps modules under load and proves that nothing was lost or doubled
-  test [ARGS]      builds the guests and the host, then runs every test; ARGS go to `cargo test`,
-                   for example `cargo xtask test -- swap`
+  test [ARGS]      builds the guests and the host, starts the servers that tests need, then runs every test;
+                   ARGS go to `cargo test`, for example `cargo xtask test -- swap`
   ci               what the CI runs: formatting, lints, build, tests, documentation
   guests           builds the guests of the tests and the examples into <target>/guests
+  services VERB    PostgreSQL, Redis, RabbitMQ and Kafka for the tests: `up`, `down`, `kill`, `status`, `help`
   bench [ARGS]     measures the budgets; ARGS go to the benchmark
   help             prints this
 
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         Some((task, rest)) => (task.as_str(), rest),
         None => ("help", &[][..]),
     };
-    let takes_arguments = matches!(task, "test" | "bench");
+    let takes_arguments = matches!(task, "test" | "services" | "bench");
     if !rest.is_empty() && !takes_arguments {
         eprintln!("`cargo xtask {task}` takes no arguments\n\n{HELP}");
         return ExitCode::from(2);
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "test" => with_repository(|repository| tests::run(repository, rest)),
         "ci" => with_repository(ci::run_all),
         "guests" => with_repository(guests::build),
+        "services" => with_repository(|repository| services::run(repository, rest)),
         "bench" => with_repository(|repository| bench::run(repository, rest)),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

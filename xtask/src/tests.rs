@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::{
     guests,
     repository::{self, Repository},
+    services::ForTests,
 };
 
 /// Builds guests and host and runs the tests; arguments go to `cargo test`.
@@ -15,8 +16,13 @@ pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
     guests::test(repository)?;
     println!("Building the host and its tests");
     build(repository)?;
+    println!("Starting the servers that tests need");
+    let services = ForTests::start(repository)?;
     println!("Testing the host");
-    repository::run(repository.cargo("test").arg("--workspace").args(arguments))
+    let mut command = repository.cargo("test");
+    let tested = repository::run(command.arg("--workspace").args(arguments).envs(services.variables()));
+    let ended = services.end();
+    tested.and(ended)
 }
 
 /// Builds the binary and all tests in one go: asked for apart, cargo would build dependencies twice, with the features
