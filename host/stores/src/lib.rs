@@ -16,4 +16,6 @@ pub mod contract;
 mod model;
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
