@@ -137,21 +137,16 @@ impl Instance {
         Ok(())
     }
 
-    /// Starts what does not run yet and waits until the server answers. What does not come up is ended again.
+    /// Starts it and waits until it answers. What does not come up is ended again.
     pub(crate) fn start(&self) -> Result<Duration> {
         let begin = Instant::now();
         File::create(self.log()).context("making the log")?;
         self.server.prepare(self).context("it could not be prepared")?;
-        for (name, mut command) in self.server.commands(self)? {
-            if self.recorded(name).is_none_or(|process| !process.is_alive()) {
-                self.spawn(name, &mut command)?;
-            }
-        }
-        let ready = self.wait_until_ready();
-        if ready.is_err() {
+        let started = self.spawn_all().and_then(|()| self.wait_until_ready());
+        if started.is_err() {
             self.kill()?;
         }
-        ready.map(|()| begin.elapsed())
+        started.map(|()| begin.elapsed())
     }
 
     /// Ends the server as its makers want it, and kills it when it takes too long.
@@ -177,6 +172,13 @@ impl Instance {
         Ok(())
     }
 
+    fn spawn_all(&self) -> Result<()> {
+        for (name, mut command) in self.server.commands(self)? {
+            self.spawn(name, &mut command)?;
+        }
+        Ok(())
+    }
+
     fn spawn(&self, name: &str, command: &mut Command) -> Result<()> {
         let log = self.open_log()?;
         // A group of its own: what is typed at the terminal does not reach it.
@@ -192,7 +194,8 @@ impl Instance {
         fs::write(self.process_file(name), process.to_string()).context("writing the id of the process")
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
+    /// Waits until the server answers.
+    pub(crate) fn wait_until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + READY;
         while !self.server.is_ready(self) {
             if self.process().is_none() {

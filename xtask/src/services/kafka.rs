@@ -16,6 +16,7 @@ use super::{
     instance::Instance,
     packages::is_there,
     server::{PASSWORD, Server, USER},
+    set::lock,
 };
 use crate::repository::run;
 
@@ -119,6 +120,7 @@ fn jars(shared: &Path) -> std::path::PathBuf {
 
 /// Lets Maven copy Kafka and all it needs into a folder, once.
 fn fetch_jars(shared: &Path) -> Result<()> {
+    let _lock = lock(&shared.join("jars.lock"))?;
     let folder = jars(shared);
     if folder.is_dir() {
         return Ok(());
@@ -190,7 +192,7 @@ listener.name.{listener}.scram-sha-512.sasl.jaas.config={scram}
         })
         .collect();
     let controller = port("controller");
-    // One that was killed is let in again only when its session has expired.
+    // The short session is for restarts: a broker that was killed is let in again only when its session has expired.
     let settings = format!(
         "process.roles=broker,controller
 node.id=1

@@ -105,8 +105,13 @@ impl ForTests {
     pub(crate) fn start(repository: &Repository) -> Result<Self> {
         let set = Set::of_workspace(repository);
         let ours: Vec<_> = server::ALL.into_iter().filter(|server| !set.is_replaced(*server)).collect();
-        let started = set.up(&ours)?;
-        Ok(Self { set, ours, started })
+        let started = ours.iter().copied().filter(|server| !set.runs(*server)).collect();
+        let servers = Self { set, ours, started };
+        if let Err(error) = servers.set.up(&servers.ours) {
+            servers.end()?;
+            return Err(error);
+        }
+        Ok(servers)
     }
 
     /// The variables that lead to them; those of the caller's servers are inherited.

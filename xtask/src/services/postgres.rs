@@ -64,7 +64,7 @@ impl Server for Postgres {
         let port = instance.port("plain").to_string();
         let mut command = instance.command(psql);
         command.args(["--host", "127.0.0.1", "--port", &port, "--username", USER, "--command", "select 1", USER]);
-        command.env("PGPASSWORD", PASSWORD).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("PGPASSWORD", PASSWORD).env("PGCONNECT_TIMEOUT", "5").stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 

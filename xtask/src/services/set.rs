@@ -1,7 +1,6 @@
 //! Servers that lie in one folder: started at the same time, ended, killed and shown.
 
 use std::{
-    collections::BTreeSet,
     env,
     fs::{self, File},
     os::unix::fs::PermissionsExt,
@@ -9,7 +8,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     account::is_root,
@@ -54,41 +53,25 @@ impl Set {
         Ok(Self { root, shared: Self::of_workspace(repository).root })
     }
 
-    /// Starts those that do not run, all at the same time, and waits until they serve. Answers which it started.
-    pub(crate) fn up(&self, servers: &[&'static dyn Server]) -> Result<Vec<&'static dyn Server>> {
+    /// Starts those that do not run, all at the same time, and waits until all serve.
+    pub(crate) fn up(&self, servers: &[&'static dyn Server]) -> Result<()> {
         fs::create_dir_all(&self.shared).with_context(|| format!("making {}", self.shared.display()))?;
         let _lock = lock(&self.root.join("lock"))?;
-        let mut absent = Vec::new();
-        for server in servers {
-            let instance = self.instance(*server);
-            match instance.process() {
-                Some(process) => eprintln!("{}: runs already, process {}", server.name(), process.id),
-                None => absent.push(instance),
-            }
-        }
-        let packages: BTreeSet<&str> = absent.iter().flat_map(|instance| instance.server.missing()).collect();
-        packages::install(&packages)?;
+        let mut instances: Vec<_> = servers.iter().map(|server| self.instance(*server)).collect();
+        let absent = || servers.iter().filter(|server| !self.runs(**server));
+        packages::install(&absent().flat_map(|server| server.missing()).collect())?;
         {
             let _lock = lock(&self.shared.join("certificates.lock"))?;
             certificates::make(&self.shared.join("certificates")).context("making the certificates")?;
         }
         let usual = self.root == self.shared;
-        for instance in &mut absent {
-            instance.settle(usual).with_context(|| instance.server.name())?;
+        for instance in instances.iter_mut().filter(|instance| instance.process().is_none()) {
+            // What is left of one that was killed would hold its ports.
+            instance.kill().and_then(|()| instance.settle(usual)).with_context(|| instance.server.name())?;
         }
-        let failures: Vec<String> = thread::scope(|scope| {
-            let starts: Vec<_> = absent.iter().map(|instance| (instance, scope.spawn(|| start(instance)))).collect();
-            let failures = starts.into_iter().filter_map(|(instance, start)| {
-                let result = start.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its thread panicked")));
-                result.err().map(|error| format!("{} did not start: {error:#}", instance.server.name()))
-            });
-            failures.collect()
-        });
+        let started = each(&instances, start);
         self.environment(&server::ALL).write(&self.environment_file())?;
-        if !failures.is_empty() {
-            bail!("{}", failures.join("\n"));
-        }
-        Ok(absent.iter().map(|instance| instance.server).collect())
+        started
     }
 
     /// Ends servers in good order, all at the same time.
@@ -107,29 +90,22 @@ impl Set {
         }
         let _lock = lock(&self.root.join("lock"))?;
         let instances: Vec<_> = servers.iter().map(|server| self.instance(*server)).collect();
-        let failures: Vec<String> = thread::scope(|scope| {
-            let ends = instances.iter().map(|instance| {
-                let ran = instance.process();
-                (instance, ran, scope.spawn(|| end(instance)))
-            });
-            let ends: Vec<_> = ends.collect();
-            let failures = ends.into_iter().filter_map(|(instance, ran, end)| {
-                let name = instance.server.name();
-                match end.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its thread panicked"))) {
-                    Ok(()) => {
-                        match ran {
-                            Some(process) => eprintln!("{name}: {how}, process {}", process.id),
-                            None => eprintln!("{name}: did not run"),
-                        }
-                        None
-                    }
-                    Err(error) => Some(format!("{name}: {error:#}")),
-                }
-            });
-            failures.collect()
+        let ended = each(&instances, |instance| {
+            let ran = instance.process();
+            end(instance)?;
+            match ran {
+                Some(process) => eprintln!("{}: {how}, process {}", instance.server.name(), process.id),
+                None => eprintln!("{}: did not run", instance.server.name()),
+            }
+            Ok(())
         });
         self.environment(&server::ALL).write(&self.environment_file())?;
-        if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+        ended
+    }
+
+    /// Whether a server runs.
+    pub(crate) fn runs(&self, server: &'static dyn Server) -> bool {
+        self.instance(server).process().is_some()
     }
 
     /// Whether the caller's variable names another server in place of this one.
@@ -189,8 +165,26 @@ impl Set {
     }
 }
 
+/// Does the same to servers at the same time. The error tells of each that failed.
+fn each(instances: &[Instance], act: impl Fn(&Instance) -> Result<()> + Sync) -> Result<()> {
+    let failures: Vec<String> = thread::scope(|scope| {
+        let acts: Vec<_> = instances.iter().map(|instance| (instance, scope.spawn(|| act(instance)))).collect();
+        let failures = acts.into_iter().filter_map(|(instance, act)| {
+            let result = act.join().unwrap_or_else(|_| Err(anyhow!("its thread panicked")));
+            result.err().map(|error| format!("{}: {error:#}", instance.server.name()))
+        });
+        failures.collect()
+    });
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+}
+
 fn start(instance: &Instance) -> Result<()> {
     let name = instance.server.name();
+    if let Some(process) = instance.process() {
+        instance.wait_until_ready()?;
+        eprintln!("{name}: runs already, process {}", process.id);
+        return Ok(());
+    }
     let ports = instance.ports().map(|(name, port)| format!("{name} {port}")).collect::<Vec<_>>().join(", ");
     eprintln!("{name}: starts on 127.0.0.1, ports {ports}; data and log are in {}", instance.folder.display());
     let took = instance.start()?;
