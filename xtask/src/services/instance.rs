@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
 
 use super::{account::Account, certificates, process::Process, server::Server};
 
@@ -69,11 +68,6 @@ impl Instance {
     /// The process of the server itself, when it runs.
     pub(crate) fn process(&self) -> Option<Process> {
         self.recorded(self.server.name()).filter(|process| process.is_alive())
-    }
-
-    /// The process of the server itself, when it was started and has ended.
-    pub(crate) fn ended(&self) -> Option<Process> {
-        self.recorded(self.server.name()).filter(|process| !process.is_alive())
     }
 
     /// Makes the folder and takes a free port for each name: the one it had, else the usual one when `usual` is set, else
@@ -156,7 +150,7 @@ impl Instance {
             process.signal(self.server.end())?;
             if !process.wait(END) {
                 eprintln!("{}: {name} did not end within {} s and is killed", self.server.name(), END.as_secs());
-                kill_all(process)?;
+                process.kill_all()?;
             }
         }
         Ok(())
@@ -166,7 +160,7 @@ impl Instance {
     pub(crate) fn kill(&self) -> Result<()> {
         for name in self.server.processes().iter().rev() {
             if let Some(process) = self.recorded(name).filter(|process| process.is_alive()) {
-                kill_all(process)?;
+                process.kill_all()?;
             }
         }
         Ok(())
@@ -231,18 +225,6 @@ impl Instance {
     fn recorded(&self, name: &str) -> Option<Process> {
         fs::read_to_string(self.process_file(name)).ok()?.parse().ok()
     }
-}
-
-/// Kills a process and all it started, and waits until they are gone.
-fn kill_all(process: Process) -> Result<()> {
-    let all = [vec![process], process.descendants()].concat();
-    for process in &all {
-        process.signal(Signal::KILL)?;
-    }
-    for process in &all {
-        ensure!(process.wait(END), "process {} was killed and is still there", process.id);
-    }
-    Ok(())
 }
 
 fn parse_ports(text: &str) -> BTreeMap<String, u16> {

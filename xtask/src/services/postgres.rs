@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use super::{
     instance::Instance,
+    process::working_in,
     server::{PASSWORD, Server, USER},
 };
 
@@ -47,7 +48,7 @@ impl Server for Postgres {
 
     fn prepare(&self, instance: &Instance) -> Result<()> {
         instance.make_data(|data| initialise(instance, data))?;
-        remove_stale_lock(instance)?;
+        clear(instance)?;
         let (certificate, key) = instance.certificate()?;
         let settings = settings(instance.port("plain"), &certificate, &key);
         instance.account.write(&instance.data().join("postgresql.conf"), &settings)
@@ -113,16 +114,19 @@ fn initialise(instance: &Instance, data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A server that was killed leaves a file with its id, and PostgreSQL takes whatever has that id now for it: another
-/// process, or what is left of its own while nobody has waited for it.
-fn remove_stale_lock(instance: &Instance) -> Result<()> {
-    let lock = instance.data().join("postmaster.pid");
-    let Ok(text) = fs::read_to_string(&lock) else { return Ok(()) };
-    let id = text.lines().next().and_then(|line| line.parse().ok());
-    if id.is_some() && id == instance.ended().map(|process| process.id) {
-        fs::remove_file(&lock).with_context(|| format!("removing {}", lock.display()))?;
+/// Removes what a server leaves that was killed: processes amid a query, which hold its memory, and a file with its id.
+/// PostgreSQL takes whatever has that id now for it, be it another process or one that nobody has waited for.
+fn clear(instance: &Instance) -> Result<()> {
+    for process in working_in(&instance.data()) {
+        process.kill_all()?;
     }
-    Ok(())
+    let lock = instance.data().join("postmaster.pid");
+    match fs::remove_file(&lock) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", lock.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whatever is not named here is as PostgreSQL has it; `fsync` in particular is on.

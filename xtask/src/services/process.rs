@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    path::Path,
     str::FromStr,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that was started once. It may have ended since.
@@ -69,12 +70,32 @@ impl Process {
         found.split_off(1)
     }
 
+    /// Kills it with all it started, and waits until they are gone.
+    pub(crate) fn kill_all(self) -> Result<()> {
+        let all = [vec![self], self.descendants()].concat();
+        for process in &all {
+            process.signal(Signal::KILL)?;
+        }
+        for process in &all {
+            ensure!(process.wait(Duration::from_secs(30)), "process {} was killed and is still there", process.id);
+        }
+        Ok(())
+    }
+
     /// The memory it holds, in bytes, without what it started.
     pub(crate) fn memory(self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     }
+}
+
+/// All processes that work in a folder.
+pub(crate) fn working_in(folder: &Path) -> Vec<Process> {
+    let Ok(folder) = folder.canonicalize() else { return Vec::new() };
+    let works_there =
+        |process: &Process| fs::read_link(format!("/proc/{}/cwd", process.id)).is_ok_and(|path| path == folder);
+    all().into_iter().map(|(process, _)| process).filter(works_there).collect()
 }
 
 /// Every process of the machine with the id of its parent.
@@ -171,18 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_started_is_found() {
-        let mut child =
-            Command::new("sh").args(["-c", "sh -c 'sleep 60; true'; true"]).stderr(Stdio::null()).spawn().unwrap();
+    fn what_a_process_started_is_found_and_killed_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "sh -c 'sleep 60; true'; true";
+        let mut child = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn().unwrap();
         let shell = Process::of(child.id().try_into().unwrap()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while shell.descendants().len() < 2 {
             assert!(Instant::now() < deadline, "{:?}", shell.descendants());
             thread::yield_now();
         }
-        for process in shell.descendants() {
-            process.signal(Signal::KILL).unwrap();
-        }
+        assert_eq!(working_in(folder.path()).len(), 3);
+        shell.kill_all().unwrap();
+        assert_eq!(working_in(folder.path()), []);
         child.wait().unwrap();
     }
 }

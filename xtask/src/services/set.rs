@@ -57,19 +57,24 @@ impl Set {
     pub(crate) fn up(&self, servers: &[&'static dyn Server]) -> Result<()> {
         fs::create_dir_all(&self.shared).with_context(|| format!("making {}", self.shared.display()))?;
         let _lock = lock(&self.root.join("lock"))?;
-        let mut instances: Vec<_> = servers.iter().map(|server| self.instance(*server)).collect();
-        let absent = || servers.iter().filter(|server| !self.runs(**server));
-        packages::install(&absent().flat_map(|server| server.missing()).collect())?;
+        let mut absent = Vec::new();
+        for server in servers {
+            let instance = self.instance(*server);
+            if !serves(&instance).with_context(|| server.name())? {
+                absent.push(instance);
+            }
+        }
+        packages::install(&absent.iter().flat_map(|instance| instance.server.missing()).collect())?;
         {
             let _lock = lock(&self.shared.join("certificates.lock"))?;
             certificates::make(&self.shared.join("certificates")).context("making the certificates")?;
         }
         let usual = self.root == self.shared;
-        for instance in instances.iter_mut().filter(|instance| instance.process().is_none()) {
+        for instance in &mut absent {
             // What is left of one that was killed would hold its ports.
             instance.kill().and_then(|()| instance.settle(usual)).with_context(|| instance.server.name())?;
         }
-        let started = each(&instances, start);
+        let started = each(&absent, start);
         self.environment(&server::ALL).write(&self.environment_file())?;
         started
     }
@@ -178,13 +183,21 @@ fn each(instances: &[Instance], act: impl Fn(&Instance) -> Result<()> + Sync) ->
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
 }
 
+/// Whether a server runs. One that was started a moment ago is waited for, and one that was killed a moment ago is not.
+fn serves(instance: &Instance) -> Result<bool> {
+    let Some(process) = instance.process() else { return Ok(false) };
+    match instance.wait_until_ready() {
+        Ok(()) => {
+            eprintln!("{}: runs already, process {}", instance.server.name(), process.id);
+            Ok(true)
+        }
+        Err(error) if process.is_alive() => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
 fn start(instance: &Instance) -> Result<()> {
     let name = instance.server.name();
-    if let Some(process) = instance.process() {
-        instance.wait_until_ready()?;
-        eprintln!("{name}: runs already, process {}", process.id);
-        return Ok(());
-    }
     let ports = instance.ports().map(|(name, port)| format!("{name} {port}")).collect::<Vec<_>>().join(", ");
     eprintln!("{name}: starts on 127.0.0.1, ports {ports}; data and log are in {}", instance.folder.display());
     let took = instance.start()?;
