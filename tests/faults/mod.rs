@@ -4,5 +4,6 @@ mod contention;
 mod kill;
 mod killed_swap;
 mod quiet_effects;
+mod servers;
 mod swap_storm;
 mod write_side;

@@ -13,6 +13,7 @@ pub mod orders;
 pub mod output;
 pub mod processors;
 mod projections;
+pub mod servers;
 pub mod sites;
 pub mod wait;
 
