@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::{
-    guests,
+    guests, packages,
     repository::{GUEST_WORKSPACES, Repository, WASM_TARGET, run},
     tests,
 };
@@ -52,6 +52,7 @@ fn formatting(repository: &Repository) -> Result<()> {
 }
 
 fn host_lints(repository: &Repository) -> Result<()> {
+    packages::install_for_builds()?;
     run(repository.cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod demo;
 mod guests;
+mod packages;
 mod repository;
 mod services;
 mod tests;

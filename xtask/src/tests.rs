@@ -3,13 +3,14 @@
 use anyhow::Result;
 
 use crate::{
-    guests,
+    guests, packages,
     repository::{self, Repository},
     services::ForTests,
 };
 
 /// Builds guests and host and runs the tests; arguments go to `cargo test`.
 pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
+    packages::install_for_builds()?;
     println!("Building the guests and the examples");
     guests::build(repository)?;
     println!("Testing the guest SDK and the examples");

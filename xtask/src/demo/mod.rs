@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    guests,
+    guests, packages,
     repository::{self, Repository},
 };
 use host::Host;
@@ -44,6 +44,7 @@ const REMINDER: Duration = Duration::from_secs(5);
 /// Builds what is needed and tells the story.
 pub(crate) fn run(repository: &Repository) -> Result<()> {
     step("Building the host and the example's modules; the first time this takes some minutes");
+    packages::install_for_builds()?;
     guests::add_target()?;
     guests::build_packages(repository, "examples", &PACKAGES)?;
     repository::run(repository.cargo("build").args(["--workspace", "--exclude", "xtask", "--bins"]))?;

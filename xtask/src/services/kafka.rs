@@ -14,11 +14,10 @@ use anyhow::{Context, Result};
 
 use super::{
     instance::Instance,
-    packages::is_there,
     server::{PASSWORD, Server, USER},
     set::lock,
 };
-use crate::repository::run;
+use crate::{packages::is_there, repository::run};
 
 const VERSION: &str = "4.1.1";
 /// The logging that this version of Kafka writes through.

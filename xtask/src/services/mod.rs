@@ -5,7 +5,6 @@ mod certificates;
 mod environment;
 mod instance;
 mod kafka;
-mod packages;
 mod postgres;
 mod process;
 mod rabbitmq;
@@ -18,6 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::repository::Repository;
+pub(crate) use account::is_root;
 use server::Server;
 use set::Set;
 

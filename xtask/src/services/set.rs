@@ -15,10 +15,13 @@ use super::{
     certificates,
     environment::Environment,
     instance::Instance,
-    packages,
     server::{self, Server},
 };
-use crate::repository::Repository;
+use crate::{packages, repository::Repository};
+
+/// What a person can do who may not install packages.
+const OTHERWISE: &str = "name servers that run already in LANTERN_TEST_… variables (see `cargo xtask services help`), or \
+                         use compose.yaml";
 
 /// Servers in a folder.
 pub(crate) struct Set {
@@ -64,7 +67,8 @@ impl Set {
                 absent.push(instance);
             }
         }
-        packages::install(&absent.iter().flat_map(|instance| instance.server.missing()).collect())?;
+        let missing = absent.iter().flat_map(|instance| instance.server.missing()).collect();
+        packages::install(&missing, OTHERWISE)?;
         {
             let _lock = lock(&self.shared.join("certificates.lock"))?;
             certificates::make(&self.shared.join("certificates")).context("making the certificates")?;
