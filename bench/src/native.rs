@@ -92,6 +92,8 @@ impl Native {
             event_types: Vec::new(),
             collections: vec![COLLECTION.into()],
             schema_versions: [].into(),
+            migrations: Vec::new(),
+            has_tables: false,
         };
         Self { description }
     }

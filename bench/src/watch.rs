@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
     AggregateModule, Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation,
-    Instance, Lease, Library, Log, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels, Scheduled,
-    StreamName, Value, Version, View,
+    Instance, Lease, Library, Log, Migration, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels,
+    Scheduled, SqlError, SqlValue, StreamName, Tables, TablesError, Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     module::{Description, Kept, LibraryError, Settings},
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
     upcasting::UpcasterModule,
 };
 use tokio::sync::watch;
@@ -140,6 +141,14 @@ impl ReadModel for Watched<dyn ReadModel> {
 
     async fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError> {
         self.inner.scan(collection, scan).await
+    }
+
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        self.inner.tables(migrations).await
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        self.inner.query(statement, parameters, budget).await
     }
 
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {

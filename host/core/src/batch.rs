@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Digest, Document, Documents, EventId, Parked, Position, ScheduleChange, Timestamp, TraceContext, Value, View,
-    Write, documents::Scan, read_model::ReadModelError,
+    Digest, Document, Documents, EventId, Parked, Position, ScheduleChange, Tables, Timestamp, TraceContext, Value,
+    View, Write, documents::Scan, read_model::ReadModelError,
 };
 
 /// The effects of the events `from+1 ..= until`, ready to be committed in one transaction.
@@ -23,6 +23,8 @@ pub struct Batch {
     pub module: Digest,
     /// Documents changed. Shared with the view of the batch that is handled while this one commits.
     pub documents: Arc<Documents>,
+    /// The transaction in which the module changed SQL tables, if it did: the batch takes effect in it.
+    pub tables: Option<Arc<dyn Tables>>,
     /// Changes to schedules, in order.
     pub schedules: Vec<ScheduleChange>,
     /// Events parked, skipped, or tried again without success: replaces what is recorded at their positions.
@@ -43,12 +45,27 @@ pub struct BatchView {
     growing: Mutex<Documents>,
     committing: Option<Arc<Documents>>,
     committed: Arc<dyn View>,
+    /// Whether the module has SQL tables: most have none, and are not to wait for a lock.
+    has_tables: bool,
+    tables: Mutex<Option<Arc<dyn Tables>>>,
 }
 
 impl BatchView {
     /// A view for a new batch.
     pub fn new(committed: Arc<dyn View>, committing: Option<Arc<Documents>>) -> Self {
-        Self { growing: Mutex::default(), committing, committed }
+        Self { growing: Mutex::default(), committing, committed, has_tables: false, tables: Mutex::default() }
+    }
+
+    /// The same with the SQL tables of the module, where it has some.
+    #[must_use]
+    pub fn with_tables(self, tables: Option<Arc<dyn Tables>>) -> Self {
+        Self { has_tables: tables.is_some(), tables: Mutex::new(tables), ..self }
+    }
+
+    /// Ends the use of the SQL tables and takes their transaction; `None` also when it was lost.
+    pub fn take_tables(&self) -> Option<Arc<dyn Tables>> {
+        let tables = self.transaction().take();
+        tables.filter(|tables| tables.is_open())
     }
 
     /// Makes the documents a handled event wrote visible to the next.
@@ -67,6 +84,11 @@ impl BatchView {
     /// Ends the batch and takes its documents.
     pub fn take(&self) -> Documents {
         std::mem::take(&mut *self.growing())
+    }
+
+    fn transaction(&self) -> MutexGuard<'_, Option<Arc<dyn Tables>>> {
+        // Each change is one assignment.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn growing(&self) -> MutexGuard<'_, Documents> {
@@ -99,6 +121,10 @@ impl View for BatchView {
         let committed = Scan { limit: scan.limit.saturating_add(removed), ..scan.clone() };
         let committed = self.committed.scan(collection, &committed)?;
         Ok(merge(committed, changes, scan.limit))
+    }
+
+    fn tables(&self) -> Option<Arc<dyn Tables>> {
+        if self.has_tables { self.transaction().clone() } else { None }
     }
 }
 

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
+use crate::SqlValue;
+
 /// A SHA-256 digest, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
@@ -65,7 +67,12 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The digest of a read model: its documents in order of collection and key, each part preceded by its length.
+/// What stands before a table and before a row, where a document has the length of its collection's name.
+const TABLE: u64 = u64::MAX;
+const ROW: u64 = u64::MAX - 1;
+
+/// The digest of a read model: its documents in order of collection and key, then its SQL tables in order of their names
+/// with their rows in order of their values. Each part is preceded by its length.
 #[derive(Default)]
 pub struct ReadModelDigest(Sha256);
 
@@ -78,7 +85,44 @@ impl ReadModelDigest {
         }
     }
 
-    /// The digest of all documents added.
+    /// Begins the next table. Tables must come in ascending order of the bytes of their names, after all documents.
+    pub fn table(&mut self, name: &str, columns: &[String]) {
+        self.0.update(TABLE.to_be_bytes());
+        for part in [name].into_iter().chain(columns.iter().map(String::as_str)) {
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part.as_bytes());
+        }
+    }
+
+    /// Adds the next row of the table. Rows must come in an order that depends on nothing but their values.
+    pub fn row(&mut self, values: &[SqlValue]) {
+        self.0.update(ROW.to_be_bytes());
+        for value in values {
+            self.0.update((value.size() as u64).to_be_bytes());
+            match value {
+                SqlValue::Null => self.0.update(b"n"),
+                SqlValue::Boolean(value) => self.0.update(if *value { b"t" } else { b"f" }),
+                SqlValue::Integer(number) => {
+                    self.0.update(b"i");
+                    self.0.update(number.to_be_bytes());
+                }
+                SqlValue::Real(number) => {
+                    self.0.update(b"r");
+                    self.0.update(number.to_be_bytes());
+                }
+                SqlValue::Text(text) => {
+                    self.0.update(b"s");
+                    self.0.update(text.as_bytes());
+                }
+                SqlValue::Blob(bytes) => {
+                    self.0.update(b"b");
+                    self.0.update(bytes);
+                }
+            }
+        }
+    }
+
+    /// The digest of all that was added.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

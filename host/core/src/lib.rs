@@ -2,7 +2,7 @@
 //!
 //! Everything else in the workspace stands on this crate. It does no I/O and knows no engine, no database and no
 //! telemetry library. Each port lives in the file of its noun: [`log`], [`read_model`], [`snapshot`],
-//! [`module`], [`aggregate`], [`upcasting`], [`journal`], [`bus`].
+//! [`sql`], [`module`], [`aggregate`], [`upcasting`], [`journal`], [`bus`].
 
 #![warn(missing_docs)]
 
@@ -30,6 +30,7 @@ pub mod position;
 pub mod read_model;
 pub mod schedule;
 pub mod snapshot;
+pub mod sql;
 pub mod standing;
 pub mod state;
 pub mod stream;
@@ -59,9 +60,10 @@ pub use module::{Call, Cause, Instance, Library, Module, Outcome};
 pub use name::Name;
 pub use parked::Parked;
 pub use position::{Position, Version};
-pub use read_model::{Checkpoint, Generation, Lease, ReadModel, ReadModels, View};
+pub use read_model::{Checkpoint, Generation, Lease, ReadModel, ReadModelError, ReadModels, View};
 pub use schedule::{ScheduleChange, Scheduled};
 pub use snapshot::{Snapshot, Snapshots};
+pub use sql::{Migration, SqlError, SqlValue, Tables, TablesError};
 pub use state::State;
 pub use stream::StreamName;
 pub use timestamp::Timestamp;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AggregateModule, Digest, Effects, Event, Fate, Filter, Grants, Kind, Name, Timestamp, TraceContext, View, Witness,
+    AggregateModule, Digest, Effects, Event, Fate, Filter, Grants, Kind, Migration, Name, SqlError, Timestamp,
+    TraceContext, View, Witness,
     aggregate::AggregateDescription,
     upcasting::{Accepted, UpcasterDescription, UpcasterModule},
 };
@@ -28,6 +29,12 @@ pub struct Description {
     /// The newest schema version it understands, by event type.
     #[serde(default)]
     pub schema_versions: Accepted,
+    /// The changes that make its SQL tables, in order.
+    #[serde(default)]
+    pub migrations: Vec<Migration>,
+    /// Whether it works with SQL tables: it imports `sql`, or has migrations.
+    #[serde(default)]
+    pub has_tables: bool,
 }
 
 impl Description {
@@ -56,6 +63,12 @@ pub struct Limits {
     pub host_call_bytes: u64,
     /// How many bytes of the body of one HTTP answer a handler may read.
     pub http_body_bytes: u64,
+    /// How many rows one SQL query may find.
+    pub sql_rows: u64,
+    /// How many bytes the rows of one SQL query may have, and how long any value of an SQL statement may be.
+    pub sql_bytes: u64,
+    /// How long the SQL statements of one call may run together, in milliseconds. The deadline does not end a statement.
+    pub sql_ms: u64,
     /// How many log lines are kept of one call; further ones are counted.
     pub log_lines: u32,
     /// How many spans are kept of one call; further ones are counted.
@@ -70,6 +83,9 @@ impl Default for Limits {
             table_elements: 20_000,
             host_call_bytes: 4 * 1024 * 1024,
             http_body_bytes: 1024 * 1024,
+            sql_rows: 10_000,
+            sql_bytes: 4 * 1024 * 1024,
+            sql_ms: 500,
             log_lines: 100,
             spans: 100,
         }
@@ -183,6 +199,17 @@ impl Failure {
             FailureKind::Permanent | FailureKind::Trap | FailureKind::Deadline | FailureKind::Limit => Fate::Park,
             FailureKind::Host => Fate::Stop,
         }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        let kind = match error {
+            SqlError::Refused(_) | SqlError::Exceeded(_) => FailureKind::Limit,
+            SqlError::Failed(_) | SqlError::Constraint(_) => FailureKind::Permanent,
+            SqlError::Unavailable(_) => FailureKind::Host,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

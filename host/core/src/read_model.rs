@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Batch, Digest, Document, EventId, Fate, Name, Parked, Position, Scheduled, StreamName, Value, documents::Scan,
+    Batch, Digest, Document, EventId, Fate, Migration, Name, Parked, Position, Scheduled, SqlError, SqlValue,
+    StreamName, Tables, TablesError, Value,
+    documents::Scan,
+    sql::{Budget, Rows},
 };
 
 /// One build of one processor's read model, with storage of its own.
@@ -91,11 +94,20 @@ pub trait View: Send + Sync {
 
     /// Documents in ascending order of the bytes of their keys.
     fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError>;
+
+    /// The SQL tables; `None` unless the module imports `sql`.
+    fn tables(&self) -> Option<Arc<dyn Tables>> {
+        None
+    }
 }
+
+/// What a store says that keeps no SQL tables.
+const NO_TABLES: &str = "this store keeps no SQL tables";
 
 /// The read model of one generation.
 ///
-/// - `commit` applies the whole batch and moves the checkpoint in one transaction, or does nothing.
+/// - `commit` applies the whole batch and moves the checkpoint in one transaction, or does nothing. A batch that has
+///   tables takes effect in their transaction.
 /// - The fence: a commit takes effect only while the checkpoint stands where the batch began and the epoch is the
 ///   lease's. So a batch is applied at most once and a stale owner changes nothing.
 #[async_trait]
@@ -119,7 +131,22 @@ pub trait ReadModel: Send + Sync {
     /// Committed documents in ascending order of the bytes of their keys.
     async fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError>;
 
-    /// The digest of all documents and the position it belongs to, both of one moment.
+    /// Opens a transaction for the SQL tables of a module, and runs in it those of its migrations that were not run in this
+    /// generation. One is open at a time: this waits until the one before is dropped. It is committed with a batch, or
+    /// not at all. A store that keeps no tables says so.
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        let _ = migrations;
+        Err(ReadModelError::Unavailable(NO_TABLES.into()).into())
+    }
+
+    /// Answers a query of an operator from what is committed: one statement that reads the tables of the module, or the
+    /// view `lantern_documents` with the columns `collection`, `key` and `value`.
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        let _ = (statement, parameters, budget);
+        Err(SqlError::Unavailable(NO_TABLES.into()))
+    }
+
+    /// The digest of all documents and SQL tables and the position it belongs to, both of one moment.
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError>;
 
     /// Events in the dead letters after a position, in order, at most `limit`; records of skipped ones included.

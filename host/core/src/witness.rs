@@ -1,5 +1,7 @@
 //! What a guest says while it works: its spans and log lines, handed out with the outcome of the call.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -15,6 +17,10 @@ pub struct Witness {
     pub dropped_spans: u64,
     /// Lines that went over the limit.
     pub dropped_logs: u64,
+    /// SQL statements it ran.
+    pub statements: u32,
+    /// How long these took together.
+    pub statement_time: Duration,
 }
 
 /// The role of a span.

@@ -26,6 +26,7 @@
 //! | `eventsource.handler.name` | the handler | handle of a handler, spans of its guest |
 //! | `eventsource.subscription.name` | the projection or handler | batch |
 //! | `lantern.emitted`, `lantern.timers` | how many events and changes to schedules it asks for, where there are any | handle of a handler |
+//! | `lantern.sql.statements`, `lantern.sql.microseconds` | how many SQL statements it ran and how long they took together, where there are any | handle |
 //! | `eventsource.event.type` | the event's type | handle; append of one event |
 //! | `eventsource.event.id` | the event's id | handle; append of one event |
 //! | `eventsource.event.count` | how many events | append, decide |
@@ -88,6 +89,10 @@ pub const UPCASTER: &str = "lantern.upcaster.name";
 pub const EMITTED: &str = "lantern.emitted";
 /// How many changes to its schedules a handler asks for.
 pub const TIMERS: &str = "lantern.timers";
+/// How many SQL statements a call ran.
+pub const SQL_STATEMENTS: &str = "lantern.sql.statements";
+/// How long these took together, in microseconds.
+pub const SQL_TIME: &str = "lantern.sql.microseconds";
 /// The id of the command.
 pub const COMMAND_ID: &str = "lantern.command.id";
 /// The type of the command.

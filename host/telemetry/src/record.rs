@@ -74,6 +74,10 @@ pub(crate) struct HandleSpan {
     pub(crate) emitted: u16,
     /// Changes to schedules it asks for, likewise.
     pub(crate) timers: u16,
+    /// SQL statements it ran, likewise.
+    pub(crate) statements: u16,
+    /// How long these took together, in microseconds.
+    pub(crate) statement_time: u32,
     /// 1 for the first.
     pub(crate) attempt: u32,
     pub(crate) state: Option<Arc<str>>,

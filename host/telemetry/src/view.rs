@@ -104,6 +104,10 @@ fn handle(labels: &Labels, span: &HandleSpan) -> SpanView {
     if span.timers > 0 {
         set(names::TIMERS, span.timers.into());
     }
+    if span.statements > 0 {
+        set(names::SQL_STATEMENTS, span.statements.into());
+        set(names::SQL_TIME, span.statement_time.into());
+    }
     if let Some(failure) = &span.failure {
         set(names::ERROR_TYPE, kind_name(failure.kind).into());
         set(names::EVENTSOURCE_ERROR_TYPE, kind_name(failure.kind).into());

@@ -7,7 +7,7 @@
 //! | replay | of the batch | the batch | the span that produced the event |
 //! | dry run | a new one | | the span that produced the event |
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -124,6 +124,7 @@ impl Instance for ObservedInstance {
         // The machine's clock may be set back meanwhile; a span that ends before it begins helps nobody.
         let end = SystemClock.now().max(start);
         let said = std::mem::take(&mut outcome.witness);
+        let ran = (said.statements, said.statement_time);
         let dropped_logs = said.dropped_logs + self.logs.tell(&said.logs, self.slot.labels(), trace.as_ref());
         let guests = match &trace {
             Some(trace) if sampled => witness::rooted(said.spans, trace),
@@ -140,7 +141,7 @@ impl Instance for ObservedInstance {
             }
             pending.tally().dropped(said.dropped_spans, dropped_logs);
             if let Some(trace) = trace.filter(|_| sampled) {
-                pending.handle(span(call, trace, start, end, result));
+                pending.handle(span(call, trace, (start, end), result, ran));
             }
             pending.guests(guests);
         });
@@ -176,9 +177,9 @@ impl ObservedInstance {
 fn span(
     call: &Call<'_>,
     trace: TraceContext,
-    start: Timestamp,
-    end: Timestamp,
+    (start, end): (Timestamp, Timestamp),
     result: Result<&Effects, &Failure>,
+    (statements, statement_time): (u32, Duration),
 ) -> HandleSpan {
     let event: &Event = call.event;
     let asked = |of: fn(&Effects) -> usize| result.map_or(0, |effects| u16::try_from(of(effects)).unwrap_or(u16::MAX));
@@ -197,6 +198,8 @@ fn span(
         dry_run: matches!(call.cause, Cause::DryRun),
         emitted: asked(|effects| effects.emitted.len()),
         timers: asked(|effects| effects.timers.len()),
+        statements: u16::try_from(statements).unwrap_or(u16::MAX),
+        statement_time: u32::try_from(statement_time.as_micros()).unwrap_or(u32::MAX),
         attempt: call.attempt,
         state: trace.state,
         link,

@@ -4,10 +4,11 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Clock, Digest, Document, EventId, Fate, Generation, Lease, Parked, Position, ReadModel,
-    ReadModels, Scheduled, StreamName, SystemClock, Value, View,
+    Batch, Checkpoint, Clock, Digest, Document, EventId, Fate, Generation, Lease, Migration, Parked, Position,
+    ReadModel, ReadModels, Scheduled, SqlError, SqlValue, StreamName, SystemClock, Tables, TablesError, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
     witness::{SpanKind, SpanStatus},
 };
 
@@ -97,6 +98,14 @@ impl ReadModel for ObservedReadModel {
 
     async fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError> {
         self.inner.scan(collection, scan).await
+    }
+
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        self.inner.tables(migrations).await
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        self.inner.query(statement, parameters, budget).await
     }
 
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {
@@ -214,6 +223,7 @@ mod tests {
             last_event: Some(EventId::from_u128(5)),
             module: Digest([7; 32]),
             documents: Arc::default(),
+            tables: None,
             schedules: Vec::new(),
             parked: vec![parked()],
             released: Vec::new(),

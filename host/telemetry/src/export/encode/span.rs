@@ -81,6 +81,10 @@ pub(super) fn handle(buffer: &mut Vec<u8>, labels: &Labels, span: &HandleSpan) {
     if span.timers > 0 {
         int(buffer, field::ATTRIBUTE, names::TIMERS, span.timers.into());
     }
+    if span.statements > 0 {
+        int(buffer, field::ATTRIBUTE, names::SQL_STATEMENTS, span.statements.into());
+        int(buffer, field::ATTRIBUTE, names::SQL_TIME, span.statement_time.into());
+    }
     if span.dry_run {
         attribute(buffer, field::ATTRIBUTE, names::DRY_RUN, &Value::Bool(true));
     }
