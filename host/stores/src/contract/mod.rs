@@ -23,6 +23,7 @@ pub(crate) mod samples;
 mod schedules;
 mod snapshots;
 mod streams;
+mod tables;
 
 use std::sync::Arc;
 
@@ -92,6 +93,20 @@ pub async fn read_models<T: ReadModels + 'static>(make: impl AsyncFn() -> T) {
     schedules::fired_removes_the_schedules_of_these_events(&*make().await).await;
     schedules::fired_is_fenced_by_the_epoch(&*make().await).await;
     schedules::the_digest_is_of_the_documents_alone(&*make().await).await;
+    tables::rows_are_kept_with_their_batch(&*make().await).await;
+    tables::values_come_back_as_they_were(&*make().await).await;
+    tables::reads_see_what_was_written_before(&*make().await).await;
+    tables::a_call_that_fails_leaves_nothing(&*make().await).await;
+    tables::a_transaction_that_is_dropped_leaves_nothing(&*make().await).await;
+    tables::a_fenced_batch_leaves_the_tables(&*make().await).await;
+    tables::migrations_run_once_and_in_order(&*make().await).await;
+    tables::a_migration_that_fails_leaves_nothing(&*make().await).await;
+    tables::migrations_that_were_run_must_not_change(&*make().await).await;
+    tables::the_digest_is_of_the_rows_too(&*make().await).await;
+    tables::statements_keep_to_the_tables(&*make().await).await;
+    tables::statements_keep_to_their_budget(&*make().await).await;
+    tables::schedules_that_fired_meanwhile_are_gone(&*make().await).await;
+    tables::queries_of_operators_only_read(&*make().await).await;
 }
 
 /// Checks a journal.

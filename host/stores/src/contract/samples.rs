@@ -144,6 +144,7 @@ pub(crate) fn batch(from: u64, until: u64) -> Batch {
         last_event: (until > from).then(|| EventId::from_u128(until.into())),
         module: module("first"),
         documents: Arc::default(),
+        tables: None,
         schedules: Vec::new(),
         parked: Vec::new(),
         released: Vec::new(),

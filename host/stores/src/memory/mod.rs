@@ -5,6 +5,7 @@ mod log;
 mod read_model;
 mod schedules;
 mod snapshots;
+mod tables;
 
 #[cfg(test)]
 mod tests;

@@ -8,15 +8,17 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Parked, Position, Scheduled, StreamName, Value,
-    View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Migration, Parked, Position, Scheduled, SqlError,
+    SqlValue, StreamName, Tables, TablesError, Value, View,
     digest::ReadModelDigest,
     documents::Scan,
     parked::Standing,
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
 };
+use tokio::sync::Mutex as Turns;
 
-use super::schedules::Schedules;
+use super::{schedules::Schedules, tables::Database};
 
 /// All read models of a host, in memory.
 #[derive(Default)]
@@ -29,6 +31,8 @@ struct ReadModel {
     generation: Generation,
     /// `None` when the generation has been removed.
     state: Mutex<Option<State>>,
+    /// Whose turn it is to write: transactions stay open while guests run.
+    turns: Arc<Turns<()>>,
 }
 
 struct State {
@@ -36,6 +40,7 @@ struct State {
     collections: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
     schedules: Schedules,
     parked: BTreeMap<Position, Parked>,
+    tables: Database,
 }
 
 impl ReadModels {
@@ -59,8 +64,9 @@ impl ReadModel {
             collections: BTreeMap::new(),
             schedules: Schedules::default(),
             parked: BTreeMap::new(),
+            tables: Database::default(),
         };
-        Self { generation, state: Mutex::new(Some(state)) }
+        Self { generation, state: Mutex::new(Some(state)), turns: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, Option<State>> {
@@ -119,14 +125,15 @@ impl State {
             .collect()
     }
 
-    fn digest(&self) -> (Position, Digest) {
+    fn digest(&self) -> Result<(Position, Digest), ReadModelError> {
         let mut digest = ReadModelDigest::default();
         for (collection, documents) in &self.collections {
             for (key, value) in documents {
                 digest.add(collection, key, value);
             }
         }
-        (self.checkpoint.position, digest.finish())
+        self.tables.digest(&mut digest)?;
+        Ok((self.checkpoint.position, digest.finish()))
     }
 }
 
@@ -147,6 +154,8 @@ struct Handle(Arc<ReadModel>);
 impl lantern_core::ReadModel for Handle {
     async fn take(&self) -> Result<(Lease, Checkpoint), ReadModelError> {
         self.0.ask(|state| {
+            // What the owner before has not committed is not to be.
+            state.tables.give_up();
             state.checkpoint.epoch += 1;
             (Lease { epoch: state.checkpoint.epoch }, state.checkpoint.clone())
         })
@@ -154,10 +163,17 @@ impl lantern_core::ReadModel for Handle {
 
     async fn commit(&self, lease: Lease, batch: &Batch) -> Result<(), CommitError> {
         let fenced = CommitError::Fenced { expected: batch.from, epoch: lease.epoch };
+        // A batch with tables has the turn already, with their transaction.
+        let _turn = if batch.tables.is_some() { None } else { Some(self.0.turns.lock().await) };
         let mut state = self.0.state();
         let Some(state) = state.as_mut() else { return Err(fenced) };
         if state.checkpoint.position != batch.from || state.checkpoint.epoch != lease.epoch {
             return Err(fenced);
+        }
+        if let Some(tables) = &batch.tables
+            && !state.tables.commit(tables.id()).map_err(CommitError::Unavailable)?
+        {
+            return Err(CommitError::Unavailable("the transaction of its tables was lost".into()));
         }
         state.commit(batch);
         Ok(())
@@ -179,8 +195,23 @@ impl lantern_core::ReadModel for Handle {
         View::scan(&*self.0, collection, scan)
     }
 
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        let turn = self.0.turns.clone().lock_owned().await;
+        Ok(Arc::new(self.0.ask(|state| state.tables.begin(migrations, turn))??))
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        let answer = self.0.ask(|state| {
+            let documents = state.collections.iter().flat_map(|(collection, documents)| {
+                documents.iter().map(|(key, value)| [collection.as_ref(), key.as_ref(), value.as_ref()])
+            });
+            state.tables.query(documents, (statement, parameters), budget)
+        });
+        answer.unwrap_or_else(|error| Err(SqlError::Unavailable(error.to_string())))
+    }
+
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {
-        self.0.ask(|state| state.digest())
+        self.0.ask(|state| state.digest())?
     }
 
     async fn parked(&self, after: Position, limit: usize) -> Result<Vec<Parked>, ReadModelError> {

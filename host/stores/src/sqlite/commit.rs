@@ -10,33 +10,37 @@
 use std::{collections::HashMap, sync::Arc};
 
 use lantern_core::{Batch, Checkpoint, Digest, Documents, EventId, Lease, Position, Value, parked::Standing};
-use rusqlite::{CachedStatement, Connection, Row, Transaction, TransactionBehavior, types::Type};
+use rusqlite::{CachedStatement, Connection, Row, TransactionBehavior, types::Type};
 
-use super::{parked, schedules};
+use super::{parked, schedules, tables::Kept};
 
 /// The writing connection of a generation.
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// The module of the checkpoint.
-    module: Digest,
+    pub(super) module: Digest,
     /// Whether commits are forced to the disk at the moment.
     forced: bool,
     /// The numbers of the collections.
-    collections: HashMap<Arc<str>, i64>,
+    pub(super) collections: HashMap<Arc<str>, i64>,
+    /// What there is for the SQL tables of a module.
+    pub(super) tables: Kept,
 }
 
 impl Writer {
     /// Takes a connection whose commits are forced to the disk.
     pub(super) fn new(connection: Connection) -> rusqlite::Result<Self> {
         let module = checkpoint(&connection)?.module;
-        Ok(Self { connection, module, forced: true, collections: HashMap::new() })
+        Ok(Self { connection, module, forced: true, collections: HashMap::new(), tables: Kept::default() })
     }
 
     /// Raises the epoch. It need not be on disk: a power loss that takes it back has ended its owner as well.
     pub(super) fn take(&mut self) -> rusqlite::Result<(Lease, Checkpoint)> {
+        // What the owner before has not committed is not to be.
+        self.give_up()?;
         self.force(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("update checkpoint set epoch = epoch + 1", ())?;
+        transaction.execute("update lantern_checkpoint set epoch = epoch + 1", ())?;
         let checkpoint = checkpoint(&transaction)?;
         transaction.commit()?;
         Ok((Lease { epoch: checkpoint.epoch }, checkpoint))
@@ -44,11 +48,8 @@ impl Writer {
 
     /// Commits a batch. The answer is whether it passed the fence. After an error the writer is not to be used again.
     pub(super) fn commit(&mut self, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
-        let decided = batch.module != self.module
-            || !batch.released.is_empty()
-            || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped)
-            || !batch.schedules.is_empty();
-        self.force(decided)?;
+        self.give_up()?;
+        self.force(self.is_decided(batch))?;
         let committed = self.write(lease, batch)?;
         if committed {
             self.module = batch.module;
@@ -56,9 +57,21 @@ impl Writer {
         Ok(committed)
     }
 
+    /// Whether a batch carries what an operator is told.
+    pub(super) fn is_decided(&self, batch: &Batch) -> bool {
+        batch.module != self.module
+            || !batch.released.is_empty()
+            || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped)
+            || !batch.schedules.is_empty()
+    }
+
     /// Removes the schedules of events that were emitted. The error is the checkpoint of another owner. It need not be on
     /// disk: events that are emitted again have the ids they had.
     pub(super) fn fired(&mut self, lease: Lease, events: &[EventId]) -> rusqlite::Result<Result<(), Checkpoint>> {
+        if self.fired_later(lease, events) {
+            return Ok(Ok(()));
+        }
+        self.give_up()?;
         self.force(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let checkpoint = checkpoint(&transaction)?;
@@ -71,7 +84,7 @@ impl Writer {
     }
 
     /// Sets whether commits are forced to the disk.
-    fn force(&mut self, forced: bool) -> rusqlite::Result<()> {
+    pub(super) fn force(&mut self, forced: bool) -> rusqlite::Result<()> {
         if self.forced != forced {
             self.connection.pragma_update(None, "synchronous", if forced { "full" } else { "normal" })?;
             self.forced = forced;
@@ -82,29 +95,41 @@ impl Writer {
     /// Writes a batch in one transaction, if it passes the fence.
     fn write(&mut self, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if !move_checkpoint(&transaction, lease, batch)? {
-            return Ok(false);
-        }
-        let new = write_documents(&transaction, &self.collections, &batch.documents)?;
-        for change in &batch.schedules {
-            schedules::change(&transaction, change)?;
-        }
-        for position in &batch.released {
-            parked::release(&transaction, *position)?;
-        }
-        for record in &batch.parked {
-            parked::write(&transaction, record)?;
-        }
+        let Some(new) = write_batch(&transaction, &self.collections, lease, batch)? else { return Ok(false) };
         transaction.commit()?;
         self.collections.extend(new);
         Ok(true)
     }
 }
 
+/// Writes a batch into the transaction that is open, if it passes the fence. Answers the collections that were given a
+/// number.
+pub(super) fn write_batch(
+    connection: &Connection,
+    known: &HashMap<Arc<str>, i64>,
+    lease: Lease,
+    batch: &Batch,
+) -> rusqlite::Result<Option<HashMap<Arc<str>, i64>>> {
+    if !move_checkpoint(connection, lease, batch)? {
+        return Ok(None);
+    }
+    let new = write_documents(connection, known, &batch.documents)?;
+    for change in &batch.schedules {
+        schedules::change(connection, change)?;
+    }
+    for position in &batch.released {
+        parked::release(connection, *position)?;
+    }
+    for record in &batch.parked {
+        parked::write(connection, record)?;
+    }
+    Ok(Some(new))
+}
+
 /// The checkpoint.
 pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
     let mut statement =
-        connection.prepare_cached("select position, event_id, epoch, module, handled from checkpoint")?;
+        connection.prepare_cached("select position, event_id, epoch, module, handled from lantern_checkpoint")?;
     statement.query_row((), |row| {
         Ok(Checkpoint {
             position: Position(number(row, 0)?),
@@ -119,7 +144,7 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint
 /// Writes the checkpoint of a generation that begins.
 pub(super) fn begin(connection: &Connection, start: Position, module: Digest) -> rusqlite::Result<()> {
     connection.execute(
-        "insert into checkpoint (one, position, epoch, module, handled) values (1, ?1, 0, ?2, 0)",
+        "insert into lantern_checkpoint (one, position, epoch, module, handled) values (1, ?1, 0, ?2, 0)",
         (start.0.cast_signed(), module.0),
     )?;
     Ok(())
@@ -131,10 +156,10 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 /// Moves the checkpoint, if it stands where the batch began and the lease is good.
-fn move_checkpoint(transaction: &Transaction<'_>, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
+fn move_checkpoint(transaction: &Connection, lease: Lease, batch: &Batch) -> rusqlite::Result<bool> {
     // A batch over no event leaves the proof of where the checkpoint stands as it is.
     const MOVE: &str = "
-        update checkpoint set
+        update lantern_checkpoint set
             position = ?1,
             event_id = case when position = ?1 then event_id else ?2 end,
             module = ?3,
@@ -153,7 +178,7 @@ fn move_checkpoint(transaction: &Transaction<'_>, lease: Lease, batch: &Batch) -
 
 /// Writes documents. Answers the collections that were given a number.
 fn write_documents(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     known: &HashMap<Arc<str>, i64>,
     documents: &Documents,
 ) -> rusqlite::Result<HashMap<Arc<str>, i64>> {
@@ -174,9 +199,9 @@ fn write_documents(
     // In the order of the tree, so that each of its pages is visited once.
     changes.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
     let mut put: CachedStatement<'_> =
-        transaction.prepare_cached("replace into document (collection, key, value) values (?1, ?2, ?3)")?;
+        transaction.prepare_cached("replace into lantern_document (collection, key, value) values (?1, ?2, ?3)")?;
     let mut delete: CachedStatement<'_> =
-        transaction.prepare_cached("delete from document where collection = ?1 and key = ?2")?;
+        transaction.prepare_cached("delete from lantern_document where collection = ?1 and key = ?2")?;
     for (collection, key, value) in changes {
         match value {
             Some(value) => put.execute((collection, key, &**value))?,
@@ -188,7 +213,7 @@ fn write_documents(
 
 /// The number of a collection, which is given one when it has none.
 fn number_of(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     known: &HashMap<Arc<str>, i64>,
     new: &mut HashMap<Arc<str>, i64>,
     name: &Arc<str>,
@@ -199,7 +224,7 @@ fn number_of(
     let number = match super::documents::collection(transaction, name)? {
         Some(number) => number,
         None => {
-            transaction.prepare_cached("insert into collection (name) values (?1)")?.execute([&**name])?;
+            transaction.prepare_cached("insert into lantern_collection (name) values (?1)")?.execute([&**name])?;
             transaction.last_insert_rowid()
         }
     };
@@ -210,6 +235,7 @@ fn number_of(
 #[cfg(test)]
 mod tests {
     use lantern_core::{EventType, Parked, ScheduleChange, StreamName, Timestamp};
+    use rusqlite::Transaction;
 
     use super::*;
     use crate::{

@@ -6,6 +6,7 @@
 //!                   └▶ readers ─▶ reads ─▶ row     pages, streams, single events
 //!  read models: read_model ─▶ storage ─▶ commit    one fenced transaction a batch
 //!                                    ├▶ view       what the guest reads, cached
+//!                                    ├▶ tables     the transaction of a module's SQL tables
 //!                                    └▶ readers    queries
 //! ```
 //!
@@ -34,6 +35,7 @@ mod schema;
 mod sequencer;
 mod snapshots;
 mod storage;
+mod tables;
 mod view;
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Parked, Position, ReadModel, Scheduled,
-    StreamName, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Migration, Parked, Position, ReadModel, Scheduled,
+    SqlError, SqlValue, StreamName, Tables, TablesError, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
 };
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -23,7 +25,9 @@ use super::{
     idle::Idle,
     parked, schedules,
     storage::{self, Storage},
+    tables::Transaction,
 };
+use crate::tables::{self, Guard};
 
 /// How many generations are written to at a time, and how many queries are answered. More would only wait for the disk.
 const WRITERS: usize = 16;
@@ -154,9 +158,15 @@ impl ReadModel for Handle {
     }
 
     async fn commit(&self, lease: Lease, batch: &Batch) -> Result<(), CommitError> {
+        // A batch with tables has the turn already, with their transaction.
+        let turn = if batch.tables.is_some() { None } else { Some(self.storage.turn().await) };
         // The documents are shared, and the rest of a batch is small.
         let (storage, batch) = (self.storage.clone(), batch.clone());
-        let committed = blocking(self.writers.clone(), move || storage.commit(lease, &batch)).await;
+        let work = move || {
+            let _turn = turn;
+            storage.commit(lease, &batch)
+        };
+        let committed = blocking(self.writers.clone(), work).await;
         committed.unwrap_or_else(|error| Err(CommitError::Unavailable(error)))
     }
 
@@ -184,6 +194,27 @@ impl ReadModel for Handle {
             None => Ok(Vec::new()),
         };
         self.storage.ask(question).await
+    }
+
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        let turn = self.storage.turn().await;
+        let (storage, migrations) = (self.storage.clone(), migrations.to_vec());
+        let opened = blocking(self.writers.clone(), move || Transaction::open(storage, &migrations, turn)).await;
+        let opened = opened.map_err(ReadModelError::Unavailable)??;
+        Ok(Arc::new(opened))
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        let (statement, parameters, budget) = (statement.to_owned(), parameters.to_vec(), *budget);
+        let question = move |connection: &Connection, guard: &mut Option<Guard>| {
+            let guard = match guard {
+                Some(guard) => guard,
+                none => none.insert(Guard::install(connection)?),
+            };
+            Ok(tables::query(connection, guard, &statement, &parameters, &budget))
+        };
+        let answer = self.storage.ask_guarded(question).await;
+        answer.unwrap_or_else(|error| Err(SqlError::Unavailable(error.to_string())))
     }
 
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {

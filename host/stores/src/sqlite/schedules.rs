@@ -9,21 +9,22 @@ use super::{
 };
 
 /// From the third column on in the order of [`row::bind`].
-const SET: &str = "replace into schedule (key, due, id, stream, type, schema_version, time, content_type, data, source,
+const SET: &str =
+    "replace into lantern_schedule (key, due, id, stream, type, schema_version, time, content_type, data, source,
     tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// In the order [`scheduled`] takes them.
 const ALL: &str = "select key, due, id, stream, type, schema_version, time, content_type, data, source, tenant,
     correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra
-    from schedule order by due, key";
+    from lantern_schedule order by due, key";
 
 /// Carries out a change.
 pub(super) fn change(connection: &Connection, change: &ScheduleChange) -> rusqlite::Result<()> {
     match change {
         ScheduleChange::Set(scheduled) => set(connection, scheduled),
         ScheduleChange::Cancel(key) => {
-            connection.prepare_cached("delete from schedule where key = ?1")?.execute([&**key])?;
+            connection.prepare_cached("delete from lantern_schedule where key = ?1")?.execute([&**key])?;
             Ok(())
         }
     }
@@ -48,7 +49,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Scheduled>> {
 
 /// Removes the schedules of these events.
 pub(super) fn fired(connection: &Connection, events: &[EventId]) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("delete from schedule where id = ?1")?;
+    let mut statement = connection.prepare_cached("delete from lantern_schedule where id = ?1")?;
     for event in events {
         statement.execute([event.as_bytes().as_slice()])?;
     }

@@ -58,20 +58,23 @@ pub(super) const LOG: Kind = Kind {
 
 /// A generation's read model. Text is compared by its bytes (`binary`, the default), which is the order of a scan. A
 /// parked event is JSON beside the columns it is looked for by. A schedule has the columns of an event in the log, its
-/// words spelled out: it is soon gone, and the texts with it.
+/// words spelled out: it is soon gone, and the texts with it. The tables of a module that imports `sql` stand beside these,
+/// which is why the names begin as no name of a module's may. The view is for operators.
 pub(super) const READ_MODEL: Kind = Kind {
     name: "read model",
     application_id: 0x4C_4E_54_52,
-    version: 2,
+    version: 3,
     tables: "
-        create table collection (id integer primary key, name text not null unique) strict;
-        create table document (
+        create table lantern_collection (id integer primary key, name text not null unique) strict;
+        create table lantern_document (
             collection integer not null,
             key text not null,
             value text not null,
             primary key (collection, key)
         ) strict, without rowid;
-        create table checkpoint (
+        create view lantern_documents (collection, key, value) as
+            select name, key, value from lantern_document join lantern_collection on id = collection;
+        create table lantern_checkpoint (
             one integer primary key check (one = 1),
             position integer not null,
             event_id blob,
@@ -79,14 +82,14 @@ pub(super) const READ_MODEL: Kind = Kind {
             module blob not null,
             handled integer not null
         ) strict;
-        create table parked (
+        create table lantern_parked (
             position integer primary key,
             stream text not null,
             standing text not null,
             record text not null
         ) strict;
-        create index parked_stream on parked (stream) where standing <> 'skipped';
-        create table schedule (
+        create index lantern_parked_stream on lantern_parked (stream) where standing <> 'skipped';
+        create table lantern_schedule (
             key text primary key,
             due integer not null,
             id blob not null,
@@ -107,8 +110,8 @@ pub(super) const READ_MODEL: Kind = Kind {
             extra text,
             data any not null
         ) strict;
-        create index schedule_due on schedule (due, key);
-        create index schedule_event on schedule (id);
+        create index lantern_schedule_due on lantern_schedule (due, key);
+        create index lantern_schedule_event on lantern_schedule (id);
     ",
 };
 

@@ -11,20 +11,23 @@ use std::{
 };
 
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Position, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Migration, Position, SqlError, TablesError, Value,
+    View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
 };
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard, Semaphore};
 
 use super::{
     commit::{self, Writer},
     connection::{self, Absent, OpenError},
     readers::Readers,
     schema,
+    tables::Committed,
     view::GuestView,
 };
+use crate::tables::{Guard, Work};
 
 /// How much of the file the writer and a reader for queries keep in memory, in KiB.
 const WRITER_CACHE: u32 = 4096;
@@ -41,7 +44,9 @@ pub(super) struct Storage {
     /// `None` while it rests.
     writer: Mutex<Option<Writer>>,
     view: GuestView,
-    readers: Readers<()>,
+    readers: Readers<Option<Guard>>,
+    /// Whose turn it is to write: transactions stay open while guests run.
+    turns: Arc<Turns<()>>,
     used: AtomicBool,
     removed: AtomicBool,
 }
@@ -71,7 +76,8 @@ impl Storage {
             generation: generation.clone(),
             writer: Mutex::new(Some(writer)),
             view: GuestView::new(path.clone()),
-            readers: Readers::new(&path, permits, READER_CACHE, || ()),
+            readers: Readers::new(&path, permits, READER_CACHE, || None),
+            turns: Arc::default(),
             path,
             used: AtomicBool::new(true),
             removed: AtomicBool::new(false),
@@ -92,13 +98,46 @@ impl Storage {
     /// Commits a batch.
     pub(super) fn commit(&self, lease: Lease, batch: &Batch) -> Result<(), CommitError> {
         let fenced = CommitError::Fenced { expected: batch.from, epoch: lease.epoch };
-        match self.write(|writer| writer.commit(lease, batch)) {
-            Ok(true) => {
+        let unavailable = |error: &str| Err(CommitError::Unavailable(format!("{}: {error}", self.path.display())));
+        let committed = self.write(|writer| match &batch.tables {
+            Some(tables) => writer.commit_tables(lease, batch, tables.id()),
+            None => Ok(if writer.commit(lease, batch)? { Committed::Yes } else { Committed::Fenced }),
+        });
+        match committed {
+            Ok(Committed::Yes) => {
                 self.view.refresh(&batch.documents);
                 Ok(())
             }
-            Ok(false) | Err(Unwritten::Removed) => Err(fenced),
-            Err(Unwritten::Failed(error)) => Err(CommitError::Unavailable(format!("{}: {error}", self.path.display()))),
+            Ok(Committed::Fenced) | Err(Unwritten::Removed) => Err(fenced),
+            Ok(Committed::Lost) => unavailable("the transaction of its tables was lost"),
+            Err(Unwritten::Failed(error)) => unavailable(&error),
+        }
+    }
+
+    /// Waits for the turn to write.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.turns.clone().lock_owned().await
+    }
+
+    /// Opens a transaction for the tables of a module, and says which.
+    pub(super) fn begin(&self, migrations: &[Migration], alive: &Arc<()>) -> Result<u64, TablesError> {
+        match self.write(|writer| writer.begin(migrations, alive)) {
+            Ok(begun) => begun,
+            Err(Unwritten::Removed) => Err(ReadModelError::Unknown(self.generation.clone()).into()),
+            Err(Unwritten::Failed(error)) => Err(self.unavailable(error).into()),
+        }
+    }
+
+    /// Does something in a transaction.
+    pub(super) fn work<T>(
+        &self,
+        id: u64,
+        work: impl FnOnce(&mut Work, &Connection, &Guard) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.used.store(true, Ordering::Relaxed);
+        match &mut *self.writer() {
+            Some(writer) => writer.work(id, work),
+            None => Err(SqlError::Unavailable("the transaction has ended".into())),
         }
     }
 
@@ -118,16 +157,26 @@ impl Storage {
         self: &Arc<Self>,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadModelError> {
+        self.ask_guarded(move |connection, _| question(connection)).await
+    }
+
+    /// Asks a reader, with the guard of its connection.
+    pub(super) async fn ask_guarded<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Connection, &mut Option<Guard>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadModelError> {
         self.present()?;
-        let answer = self
-            .readers
-            .read(move |reader| question(&reader.connection).map_err(|error| error.to_string()), |error| error);
+        let answer = self.readers.read(
+            move |reader| question(&reader.connection, &mut reader.state).map_err(|error| error.to_string()),
+            |error| error,
+        );
         answer.await.map_err(|error| self.unavailable(error))
     }
 
     /// Closes everything if nothing was used since this was called the last time.
     pub(super) fn rest(&self) {
-        if self.used.swap(false, Ordering::Relaxed) {
+        let works = self.writer().as_ref().is_some_and(Writer::is_open);
+        if self.used.swap(false, Ordering::Relaxed) || works {
             return;
         }
         self.close();

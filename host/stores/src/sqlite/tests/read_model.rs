@@ -52,7 +52,7 @@ async fn schedules_are_the_same_after_they_were_closed() {
     let model = models.open(&reminders).await.unwrap();
     let [a, b, _] = schedules;
     assert_eq!(model.scheduled().await, Ok(vec![b, a]));
-    let damage = "update schedule set trace_id = x'00' where key = 'a'";
+    let damage = "update lantern_schedule set trace_id = x'00' where key = 'a'";
     Connection::open(path.join("reminders/1.db")).unwrap().execute(damage, ()).unwrap();
     let failed = model.scheduled().await.unwrap_err().to_string();
     assert!(failed.contains("1.db") && failed.contains("schedule `a` is damaged"), "{failed}");
@@ -118,7 +118,7 @@ async fn a_failed_commit_leaves_nothing_and_the_next_one_goes_through() {
     let (lease, _) = storage.take().unwrap();
     storage.commit(lease, &writing(0, 1, "c", &[("a", Some("1"))])).unwrap();
     let raw = Connection::open(path.join("orders/1.db")).unwrap();
-    let trigger = "create trigger fail after insert on document when new.key = 'z'
+    let trigger = "create trigger fail after insert on lantern_document when new.key = 'z'
         begin select raise(abort, 'the disk is full'); end";
     raw.execute_batch(trigger).unwrap();
     let failing = Batch { module: module("second"), ..writing(1, 2, "d", &[("a", Some("2")), ("z", Some("2"))]) };
