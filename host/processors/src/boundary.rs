@@ -81,7 +81,7 @@ impl Session<'_> {
     }
 
     /// Lets another module handle the events after this boundary, from now on. The checkpoint records position and module
-    /// in one commit; the journal follows, then the answer. Events wait for none of it. Should the commit fail, what the
+    /// in one commit, with the migrations of the module's SQL tables that were not run; the journal follows, then the answer. Events wait for none of it. Should the commit fail, what the
     /// module did meanwhile is dropped with it, and the module before is in charge again.
     pub(crate) async fn replace(
         &mut self,
@@ -92,8 +92,19 @@ impl Session<'_> {
         if self.is_taken_over() {
             self.settle().await?;
         }
+        let tables = match self.tables(&module).await? {
+            Ok(tables) => tables,
+            Err(error) => {
+                let refusal = Refusal::Tables { module: module.digest(), reason: error.to_string() };
+                match reply {
+                    Some(reply) => drop(reply.send(Err(refusal))),
+                    None => self.halt(refusal.to_string(), None).await,
+                }
+                return Ok(());
+            }
+        };
         let position = self.boundary();
-        let batch = Batch { module: module.digest(), ..self.blank(position) };
+        let batch = Batch { module: module.digest(), tables, ..self.blank(position) };
         let (from, to) = (self.run.module.digest(), module.digest());
         let same_filter = self.run.module.description().filter() == module.description().filter();
         if let Some(worker) = self.worker.as_mut() {
@@ -139,7 +150,11 @@ impl Session<'_> {
             self.acquitted = true;
             return Ok(());
         };
-        let view: Arc<dyn View> = Arc::new(BatchView::new(self.view.clone(), None));
+        let Ok(tables) = self.tables(&previous).await? else {
+            self.acquitted = true;
+            return Ok(());
+        };
+        let view: Arc<dyn View> = Arc::new(BatchView::new(self.view.clone(), None).with_tables(tables));
         let (mut caller, tried) = (self.run.caller(previous.clone()), event.clone());
         let work = move || {
             let outcome = caller.call(&tried, Cause::DryRun, 1, &view);

@@ -35,7 +35,7 @@ impl Caller {
         self.widened = self.upcasting.widen(self.wanted.clone()) != self.wanted;
     }
 
-    /// Calls the module for one event. `None` when the module does not want the event in its newest form. An upcaster
+    /// Calls the module for one event. What it does to SQL tables stays if it succeeds, and nothing of it otherwise. `None` when the module does not want the event in its newest form. An upcaster
     /// that fails, and a call that asks for too much, are failures of the event like the module's own.
     pub(crate) fn call(
         &mut self,
@@ -52,10 +52,25 @@ impl Caller {
         if doubtful && !self.wanted.fits(&newest) {
             return None;
         }
-        let mut outcome = self.instance.handle(&Call { event: &newest, cause, attempt, trace: None }, view);
-        outcome.result = outcome.result.and_then(emission::bounded);
+        let call = Call { event: &newest, cause, attempt, trace: None };
+        let Some(tables) = view.tables() else { return Some(handled(&mut *self.instance, &call, view)) };
+        if let Err(error) = tables.mark() {
+            return Some(Err(error.into()).into());
+        }
+        let mut outcome = handled(&mut *self.instance, &call, view);
+        let settled = if outcome.result.is_ok() { tables.keep() } else { tables.undo() };
+        if let Err(error) = settled {
+            outcome.result = Err(error.into());
+        }
         Some(outcome)
     }
+}
+
+/// Hands an event to an instance.
+fn handled(instance: &mut dyn Instance, call: &Call<'_>, view: &Arc<dyn View>) -> Outcome {
+    let mut outcome = instance.handle(call, view);
+    outcome.result = outcome.result.and_then(emission::bounded);
+    outcome
 }
 
 /// Which events are read for a module: those it wants, in their older forms too.

@@ -27,7 +27,9 @@ pub(crate) async fn retry(session: &mut Session<'_>, selection: &Selection) -> R
     };
     let mut handled = 0;
     for records in selected.into_values() {
-        for chunk in records.chunks(MOST_AT_ONCE) {
+        // An event that loses the transaction of its SQL tables must not take others with it.
+        let has_tables = session.run.module.description().has_tables;
+        for chunk in records.chunks(if has_tables { 1 } else { MOST_AT_ONCE }) {
             let events = match events(session.run, chunk).await {
                 Ok(events) => events,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -86,11 +88,18 @@ async fn events(run: &Run, records: &[Parked]) -> Result<Vec<Event>, Refusal> {
 
 /// Tries the first parked events of one stream, commits what came of it and says how many were handled.
 async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Event>) -> Result<u64, End> {
+    let tables = match session.tables(&session.run.module.clone()).await? {
+        Ok(tables) => tables,
+        Err(error) => {
+            session.halt(error.to_string(), None).await;
+            return Ok(0);
+        }
+    };
     let Some(mut worker) = session.lend() else { return Ok(0) };
     let started_at = session.now();
     let trace = new_trace();
     let occasion = Occasion::Replay(trace.clone());
-    let view = Arc::new(BatchView::new(session.view(), None));
+    let view = Arc::new(BatchView::new(session.view(), None).with_tables(tables));
     let seen = view.clone();
     let work = move || {
         let tried = tries(&mut worker, &records, &events, &seen, &occasion);
@@ -107,6 +116,7 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
     let released = records[..handled].iter().map(|parked| parked.position).collect();
     let batch = Batch {
         documents: Arc::new(view.take()),
+        tables: view.take_tables(),
         schedules: asked.schedules,
         parked: failed.into_iter().collect(),
         released,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    BatchView, Cause, Document, Event, Filter, Module, Parked, Position, ReadModel, Value, View, documents::Scan,
-    parked::Standing, read_model::ReadModelError,
+    BatchView, Cause, Document, Event, Filter, Module, Parked, Position, ReadModel, Tables, TablesError, Value, View,
+    documents::Scan, parked::Standing, read_model::ReadModelError,
 };
 use tokio::runtime::Handle;
 
@@ -43,10 +43,28 @@ pub(crate) async fn dry_run(
         let page = ports.log.read(Position(record.position.0 - 1), &Filter::all(), 1).await?;
         failed.extend(page.events);
     }
+    // Never committed: what the module does to its SQL tables ends with the dry run.
+    let tables = tables(&*read_model, &*module).await?;
     let committed: Arc<dyn View> = Arc::new(Committed { read_model, runtime: Handle::current() });
     let caller = Caller::new(module, ports.upcasting.clone());
-    let tried = ports.threads.run(move || tries(caller, &recent, &failed, committed)).await;
+    let tried = ports.threads.run(move || tries(caller, &recent, &failed, (committed, tables))).await;
     tried.map_err(|_| Refusal::Interrupted)?.map_err(|refusal| *refusal)
+}
+
+/// A transaction for the SQL tables of a module, where it has some: its migrations are tried with it.
+pub(crate) async fn tables(
+    read_model: &dyn ReadModel,
+    module: &dyn Module,
+) -> Result<Option<Arc<dyn Tables>>, Refusal> {
+    let description = module.description();
+    if !description.has_tables {
+        return Ok(None);
+    }
+    match read_model.tables(&description.migrations).await {
+        Ok(tables) => Ok(Some(tables)),
+        Err(TablesError::ReadModel(error)) => Err(error.into()),
+        Err(error) => Err(Refusal::Tables { module: module.digest(), reason: error.to_string() }),
+    }
 }
 
 /// The last events that were handled, in order.
@@ -62,15 +80,22 @@ fn tries(
     mut caller: Caller,
     recent: &[Event],
     parked: &[Event],
-    committed: Arc<dyn View>,
+    (committed, tables): (Arc<dyn View>, Option<Arc<dyn Tables>>),
 ) -> Result<DryRun, Box<Refusal>> {
     let module = caller.digest();
-    let folding = Arc::new(BatchView::new(committed, None));
+    let folding = Arc::new(BatchView::new(committed, None).with_tables(tables.clone()));
+    // Rows that the same event made before are in the way of those it makes now: that tells nothing of the module.
+    let clashed = || tables.as_ref().is_some_and(|tables| tables.clashed());
     let view: Arc<dyn View> = folding.clone();
     let mut handle = |event: &Event| {
         let Some(outcome) = caller.call(event, Cause::DryRun, 1, &view) else { return Ok(()) };
-        // What it would emit or schedule is dropped.
-        outcome.result.map(|effects| folding.fold(effects.writes))
+        match outcome.result {
+            // What it would emit or schedule is dropped.
+            Ok(effects) => folding.fold(effects.writes),
+            Err(_) if clashed() => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
     };
     for event in recent {
         handle(event).map_err(|failure| Refusal::DryRun {

@@ -57,6 +57,8 @@ pub(crate) struct Worker {
 pub(crate) enum Interruption {
     /// The batch is full; go on with the next event.
     Full,
+    /// What so many events did to the SQL tables was lost with their transaction: handle them again, without the next one.
+    Undone(usize),
     /// The next event failed in a way that may pass: wait, then try it again.
     Transient(Failure),
     /// The next event failed and the policy says to stop there.
@@ -96,6 +98,8 @@ impl Worker {
     ) -> Handled {
         let began = Instant::now();
         let seen: Arc<dyn View> = view.clone();
+        let tables = view.tables();
+        let held = tables.is_some().then(|| self.held.clone());
         let mut handled = Handled::default();
         let mut attempt = attempt;
         for event in events {
@@ -110,7 +114,17 @@ impl Worker {
                 handled.done += 1;
                 continue;
             }
-            match self.call(event, occasion.cause(), attempt, &seen) {
+            let called = self.call(event, occasion.cause(), attempt, &seen);
+            let lost = tables.as_ref().is_some_and(|tables| !tables.is_open());
+            if lost
+                && handled.done > 0
+                && let Some(held) = held
+            {
+                self.held = held;
+                view.take();
+                return Handled { interruption: Some(Interruption::Undone(handled.done)), ..Handled::default() };
+            }
+            match called {
                 Called::Unwanted => {}
                 Called::Handled { effects, trace } => {
                     self.fold(event, effects, trace, view, &mut handled.asked);
@@ -136,6 +150,10 @@ impl Worker {
             }
             handled.done += 1;
             attempt = 1;
+            if lost {
+                handled.interruption = Some(Interruption::Full);
+                break;
+            }
         }
         handled
     }

@@ -72,6 +72,14 @@ pub enum Refusal {
         /// The failure.
         reason: String,
     },
+    /// The SQL tables of a module cannot be made.
+    #[error("the tables of module {} cannot be made: {reason}", module.short())]
+    Tables {
+        /// The module.
+        module: Digest,
+        /// Why, with the migration.
+        reason: String,
+    },
     /// The collection is not one of the module's.
     #[error("{} `{}` has no collection `{collection}`: it has {}", subject.kind, subject.name, known.join(", "))]
     UnknownCollection {

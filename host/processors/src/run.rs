@@ -196,6 +196,13 @@ impl Session<'_> {
 
     /// Handles the next events of the page and commits what they did.
     async fn batch(&mut self) -> Step {
+        let tables = match self.tables(&self.run.module.clone()).await? {
+            Ok(tables) => tables,
+            Err(error) => {
+                self.halt(error.to_string(), None).await;
+                return Ok(());
+            }
+        };
         let (Some(stretch), Some(mut worker)) = (self.stretch.as_ref(), self.worker.take()) else { return Ok(()) };
         let (events, next, end) = (stretch.events.clone(), stretch.next, stretch.end);
         let most = match (self.acquitted, self.probation) {
@@ -204,6 +211,7 @@ impl Session<'_> {
             (false, calls) => usize::try_from(calls).unwrap_or(usize::MAX),
         };
         let upto = next.saturating_add(most).min(events.len());
+        let upto = self.most.take().map_or(upto, |most| upto.min(next + most));
         let on_probation = self.probation > 0 && !self.acquitted;
         let occasion = if self.live { Occasion::Live } else { Occasion::Replay(new_trace()) };
         let trace = match &occasion {
@@ -212,7 +220,7 @@ impl Session<'_> {
         };
         let started_at = self.run.ports.clock.now();
         let committing = self.in_flight.as_ref().map(|commit| commit.documents.clone());
-        let view = Arc::new(BatchView::new(self.view.clone(), committing));
+        let view = Arc::new(BatchView::new(self.view.clone(), committing).with_tables(tables));
         let attempt = self.attempt;
         let work = {
             let (events, view) = (events.clone(), view.clone());
@@ -238,6 +246,7 @@ impl Session<'_> {
                 until,
                 last_event: last_event(&events[..done], until),
                 documents: Arc::new(view.take()),
+                tables: view.take_tables(),
                 schedules: handled.asked.schedules,
                 parked: handled.parked,
                 handled: handled.succeeded,
@@ -249,6 +258,8 @@ impl Session<'_> {
             // Only now: while the commit before settled, these events still had to count as not done.
             self.advance(done);
         }
+        // Whatever comes next may need a transaction of its own.
+        drop(view);
         match handled.interruption {
             Some(interruption) => self.interrupted(interruption, &events[next + handled.done]).await,
             None => Ok(()),
@@ -269,6 +280,10 @@ impl Session<'_> {
     async fn interrupted(&mut self, interruption: Interruption, event: &Event) -> Step {
         match interruption {
             Interruption::Full => Ok(()),
+            Interruption::Undone(events) => {
+                self.most = Some(events);
+                Ok(())
+            }
             Interruption::Host(failure) => Err(End::Trouble(failure.message)),
             Interruption::Transient(failure) => {
                 self.settle().await?;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use lantern_core::{Batch, Event, Happening, Kind, Lease, Parked, Position, State, Timestamp, TraceContext, View};
+use lantern_core::{
+    Batch, Checkpoint, Digest, Event, Fate, Happening, Kind, Lease, Module, Position, ReadModel, State, Tables,
+    TablesError, Timestamp, TraceContext, View,
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -56,6 +59,8 @@ pub(crate) struct Session<'r> {
     pub(crate) probation: u64,
     /// The next event fails under the previous module too: its failure counts as the event's own.
     pub(crate) acquitted: bool,
+    /// How many of the next events are handled in one batch at most: what came after took their tables' transaction with it.
+    pub(crate) most: Option<usize>,
     pub(crate) live: bool,
     pub(crate) waiting: Option<Command>,
     /// Tells of changes of the chain of upcasters.
@@ -72,6 +77,8 @@ impl<'r> Session<'r> {
     pub(crate) async fn begin(run: &'r mut Run) -> Step<Self> {
         let trouble = |error: &dyn std::fmt::Display| End::Trouble(error.to_string());
         let (lease, checkpoint) = run.read_model.take().await.map_err(|error| trouble(&error))?;
+        let has_tables = run.module.description().has_tables;
+        let unfit = if has_tables { prepare(run, lease, &checkpoint).await?.err() } else { None };
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
         let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await.map_err(|error| trouble(&error))?;
         let scheduled = match run.kind {
@@ -112,6 +119,7 @@ impl<'r> Session<'r> {
             worker: Some(worker),
             probation: 0,
             acquitted: false,
+            most: None,
             live: false,
             waiting: None,
             chain,
@@ -125,7 +133,7 @@ impl<'r> Session<'r> {
             progress.handled = checkpoint.handled;
             (progress.parked_events, progress.parked_streams) = (events, streams);
         });
-        if let Some(message) = strayed {
+        if let Some(message) = strayed.or_else(|| unfit.map(|error| error.to_string())) {
             session.run.hold = Hold::Halted;
             session.run.fail(message, Some(checkpoint.position), true);
         } else {
@@ -305,21 +313,22 @@ impl<'r> Session<'r> {
         if self.stretch.is_some() { self.tip } else { self.seen }
     }
 
+    /// The transaction for the SQL tables of the module, where it has some. A batch that changes them is not overlapped with
+    /// the one before.
+    pub(crate) async fn tables(
+        &mut self,
+        module: &Arc<dyn Module>,
+    ) -> Step<Result<Option<Arc<dyn Tables>>, TablesError>> {
+        if !module.description().has_tables {
+            return Ok(Ok(None));
+        }
+        self.settle().await?;
+        open(&*self.run.read_model, &**module).await
+    }
+
     /// A batch that only moves the checkpoint.
     pub(crate) fn blank(&self, until: Position) -> Batch {
-        Batch {
-            from: self.tip,
-            until,
-            last_event: None,
-            module: self.run.module.digest(),
-            documents: Arc::default(),
-            schedules: Vec::new(),
-            parked: Vec::<Parked>::new(),
-            released: Vec::new(),
-            handled: 0,
-            trace: None,
-            started_at: self.run.ports.clock.now(),
-        }
+        blank((self.tip, until), self.run.module.digest(), self.run.ports.clock.now())
     }
 
     /// Where a batch that moves nothing stands.
@@ -356,6 +365,49 @@ impl<'r> Session<'r> {
     /// The time now.
     pub(crate) fn now(&self) -> Timestamp {
         self.run.ports.clock.now()
+    }
+}
+
+/// Runs the migrations of the module that were not run yet, so that its tables are there before its first event.
+async fn prepare(run: &Run, lease: Lease, checkpoint: &Checkpoint) -> Step<Result<(), TablesError>> {
+    let tables = match open(&*run.read_model, &*run.module).await? {
+        Ok(tables) => tables,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (at, module) = (checkpoint.position, checkpoint.module);
+    let batch = Batch { tables, ..blank((at, at), module, run.ports.clock.now()) };
+    match run.read_model.commit(lease, &batch).await {
+        Ok(()) => Ok(Ok(())),
+        Err(error) if error.fate() == Fate::Stop => Err(End::Fenced(error.to_string())),
+        Err(error) => Err(End::Trouble(error.to_string())),
+    }
+}
+
+/// A batch that only moves the checkpoint.
+fn blank((from, until): (Position, Position), module: Digest, started_at: Timestamp) -> Batch {
+    Batch {
+        from,
+        until,
+        last_event: None,
+        module,
+        documents: Arc::default(),
+        tables: None,
+        schedules: Vec::new(),
+        parked: Vec::new(),
+        released: Vec::new(),
+        handled: 0,
+        trace: None,
+        started_at,
+    }
+}
+
+/// Opens the transaction for the SQL tables of a module. Trouble with the storage ends the session; the inner error says
+/// what is wrong with the module.
+async fn open(read_model: &dyn ReadModel, module: &dyn Module) -> Step<Result<Option<Arc<dyn Tables>>, TablesError>> {
+    match read_model.tables(&module.description().migrations).await {
+        Ok(tables) => Ok(Ok(Some(tables))),
+        Err(error) if error.fate() == Fate::Stop => Ok(Err(error)),
+        Err(error) => Err(End::Trouble(error.to_string())),
     }
 }
 

@@ -16,6 +16,7 @@ use lantern_core::{
 use crate::{
     Refusal, Retried, Selection, Status,
     command::Command,
+    dry_run,
     generation::Hold,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
@@ -191,6 +192,11 @@ impl Supervisor {
         // Whatever an interrupted removal may have left is not this generation's.
         ports.read_models.remove(&generation).await?;
         let read_model = ports.read_models.create(&generation, start, module).await?;
+        // Whether its tables can be made is known before anything is deployed.
+        if let Err(refusal) = dry_run::tables(&*read_model, &*loaded).await {
+            ports.read_models.remove(&generation).await?;
+            return Err(refusal);
+        }
         let entry = ports.journal.append(&subject, Happening::Deployed(deployment.clone())).await?;
         let policy = deployment.failure_policy.clone();
         let begun = Begun { kind, generation, policy, read_model, module: loaded, previous: None, hold: Hold::Free };

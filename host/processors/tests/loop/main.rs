@@ -12,5 +12,6 @@ mod modules;
 mod rebuild;
 mod storage;
 mod swap;
+mod tables;
 mod timers;
 mod upcasting;

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    AggregateModule, Call, Digest, Draft, Effects, Emission, Event, EventType, Instance, Library, Module, Outcome,
-    Payload, Timer, Timestamp, View, Write,
+    AggregateModule, Call, Digest, Draft, Effects, Emission, Event, EventType, Instance, Library, Migration, Module,
+    Outcome, Payload, Timer, Timestamp, View, Write,
     module::{Description, Failure, FailureKind, Kept, LibraryError, Settings},
     upcasting::UpcasterModule,
 };
@@ -37,12 +37,20 @@ impl Closure {
             event_types: Vec::new(),
             collections: vec!["counts".into()],
             schema_versions: BTreeMap::new(),
+            migrations: Vec::new(),
+            has_tables: false,
         };
         Self { digest: Digest::of(name.as_bytes()), description, handle: Arc::new(handle) }
     }
 
     pub(crate) fn wanting(mut self, category: &str) -> Self {
         self.description.categories.push(category.into());
+        self
+    }
+
+    /// The same with SQL tables.
+    pub(crate) fn with_tables(mut self, migrations: Vec<Migration>) -> Self {
+        (self.description.migrations, self.description.has_tables) = (migrations, true);
         self
     }
 

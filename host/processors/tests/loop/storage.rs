@@ -7,11 +7,13 @@ use std::sync::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Batch, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Lease, Log, Page,
-    Parked, Position, ReadModel, ReadModels, Scheduled, StreamName, Value, Version, View,
+    Append, Appended, Batch, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Lease, Log, Migration,
+    Page, Parked, Position, ReadModel, ReadModels, Scheduled, SqlError, SqlValue, StreamName, Tables, TablesError,
+    Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -194,6 +196,14 @@ impl ReadModel for FaultyModel {
 
     async fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError> {
         self.inner.scan(collection, scan).await
+    }
+
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        self.inner.tables(migrations).await
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        self.inner.query(statement, parameters, budget).await
     }
 
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {

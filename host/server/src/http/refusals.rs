@@ -71,6 +71,9 @@ impl From<Refusal> for Problem {
             Refusal::DryRun { module, position, event_type, reason } => {
                 dry_run_failed(detail, module, position, event_type, reason)
             }
+            Refusal::Tables { module, reason } => {
+                Self::conflict("tables-refused", detail).with("module", module).with("reason", reason)
+            }
             Refusal::UnknownCollection { subject, collection, known } => {
                 Self::not_found(detail).about(&subject).with("collection", collection).with("known", known)
             }
