@@ -6,6 +6,8 @@ use super::artefacts;
 
 pub const ACCOUNT_V1: &str = "account-v1";
 pub const ACCOUNT_V2: &str = "account-v2";
+pub const BOOKKEEPER: &str = "bookkeeper";
+pub const BOOKKEEPER_V2: &str = "bookkeeper-v2";
 pub const CALLER: &str = "caller";
 pub const CLAIMS: &str = "claims";
 pub const CLOCKWORK: &str = "clockwork";

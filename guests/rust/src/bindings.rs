@@ -34,6 +34,7 @@ pub mod handler {
             "wasi:config/store@0.2.0-rc.1": crate::bindings::wasi::config::store,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::wasi::logging::logging,
             "lantern:module/documents@0.1.0": crate::bindings::lantern::module::documents,
+            "lantern:module/sql@0.1.0": crate::bindings::lantern::module::sql,
             "wasi:otel/types@0.2.0-rc.2": crate::bindings::wasi::otel::types,
             "wasi:otel/tracing@0.2.0-rc.2": crate::bindings::wasi::otel::tracing,
             "wasi:otel/logs@0.2.0-rc.2": crate::bindings::wasi::otel::logs,

@@ -1,9 +1,10 @@
 //! What a handler is, and how it becomes a module.
 
+use crate::sql::Migration;
 use crate::{Event, Failure};
 use serde::de::DeserializeOwned;
 
-/// From events to effects: documents, events it [emits](crate::emit) and [schedules](crate::schedule), and
+/// From events to effects: documents, [tables](crate::sql), events it [emits](crate::emit) and [schedules](crate::schedule), and
 /// [requests](crate::http). A rebuild never runs it.
 ///
 /// Hand the type to [`handler!`](crate::handler!) to make the crate a module.
@@ -21,10 +22,13 @@ pub trait Handler {
     /// Of a type not named here it gets the newest version there is, and emits version 1.
     const SCHEMA_VERSIONS: &'static [(&'static str, u32)] = &[];
 
+    /// The changes that make its SQL tables, in order. Those that were deployed stay as they are; new ones come behind them.
+    const MIGRATIONS: &'static [Migration] = &[];
+
     /// What it reads events as; the same as [`Projection::Data`](crate::Projection::Data).
     type Data: DeserializeOwned;
 
-    /// Handles one event. On success its documents, emitted events and schedules take effect together; on failure or panic
+    /// Handles one event. On success its documents, rows, emitted events and schedules take effect together; on failure or panic
     /// none of them do. Requests were sent by then: the host may run the call again, and gives them the same
     /// `Idempotency-Key`.
     fn handle(event: &Event, data: Self::Data) -> Result<(), Failure>;

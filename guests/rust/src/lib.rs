@@ -21,6 +21,7 @@ mod projection;
 mod rejection;
 pub mod schedule;
 mod span;
+pub mod sql;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
@@ -56,7 +57,7 @@ pub mod exports {
 pub mod prelude {
     pub use crate::{Aggregate, Context, Handler, Projection, Rejection, Step, Upcaster};
     pub use crate::{Collection, Event, EventId, Failure, NewEvent, Process, Span, Time, TraceContext};
-    pub use crate::{config, emit, http, process, schedule};
+    pub use crate::{config, emit, http, params, process, schedule, sql};
     pub use crate::{debug, error, info, span, trace, warn};
     pub use serde::{Deserialize, Serialize};
 }

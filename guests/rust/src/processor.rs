@@ -1,6 +1,7 @@
 //! What projections and handlers have in common: how they describe themselves and how a call reaches them.
 
 use crate::bindings::{self, lantern::module::types::ProcessorKind};
+use crate::sql::{self, Migration};
 use crate::{Event, Failure, Handler, Projection, data, new_event, span};
 
 /// A projection or handler as the macros hand it to the host.
@@ -12,6 +13,7 @@ pub struct Processor {
     categories: &'static [&'static str],
     collections: &'static [&'static str],
     schema_versions: &'static [(&'static str, u32)],
+    migrations: &'static [Migration],
     event_types: fn() -> &'static [&'static str],
     handle: fn(&Event) -> Result<(), Failure>,
 }
@@ -26,6 +28,7 @@ pub fn projection<P: Projection>(version: &'static str) -> Processor {
         categories: P::CATEGORIES,
         collections: P::COLLECTIONS,
         schema_versions: P::SCHEMA_VERSIONS,
+        migrations: P::MIGRATIONS,
         event_types: data::names::<P::Data>,
         handle: |event| event.read()?.map_or(Ok(()), |data| P::handle(event, data)),
     }
@@ -41,6 +44,7 @@ pub fn handler<H: Handler>(version: &'static str) -> Processor {
         categories: H::CATEGORIES,
         collections: H::COLLECTIONS,
         schema_versions: H::SCHEMA_VERSIONS,
+        migrations: H::MIGRATIONS,
         event_types: data::names::<H::Data>,
         handle: |event| event.read()?.map_or(Ok(()), |data| H::handle(event, data)),
     }
@@ -58,6 +62,7 @@ impl Processor {
             event_types: owned((self.event_types)()),
             collections: owned(self.collections),
             schema_versions: versions(self.schema_versions),
+            migrations: sql::migrations(self.migrations),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a projection is, and how it becomes a module.
 
+use crate::sql::Migration;
 use crate::{Event, Failure};
 use serde::de::DeserializeOwned;
 
-/// A pure function from events to documents.
+/// A pure function from events to documents and [tables](crate::sql).
 ///
 /// Hand the type to [`projection!`](crate::projection!) to make the crate a module.
 pub trait Projection {
@@ -14,11 +15,14 @@ pub trait Projection {
     const CATEGORIES: &'static [&'static str] = &[];
 
     /// The names of all its collections.
-    const COLLECTIONS: &'static [&'static str];
+    const COLLECTIONS: &'static [&'static str] = &[];
 
     /// The newest schema version it understands, by event type: older events are brought to it by the upcasters that are
     /// deployed. Of a type not named here it gets the newest version there is.
     const SCHEMA_VERSIONS: &'static [(&'static str, u32)] = &[];
+
+    /// The changes that make its SQL tables, in order. Those that were deployed stay as they are; new ones come behind them.
+    const MIGRATIONS: &'static [Migration] = &[];
 
     /// What it reads events as.
     ///
@@ -32,7 +36,7 @@ pub trait Projection {
     /// An event whose data does not fit is a permanent failure which says so.
     type Data: DeserializeOwned;
 
-    /// Handles one event. On success all documents written take effect together; on failure or panic none of them do.
+    /// Handles one event. On success all documents and rows written take effect together; on failure or panic none of them do.
     fn handle(event: &Event, data: Self::Data) -> Result<(), Failure>;
 }
 

@@ -71,12 +71,15 @@ impl Compiler {
         let (limits, config, grants) = (Limits::default(), Default::default(), Grants::default());
         let settings = Settings { kind: Kind::Projection, name, limits, config, grants };
         let deployment = Arc::new(Deployment::new(settings, &[], self.clock.clone()));
-        let described = match pre {
+        let mut described = match pre {
             Pre::Processor(pre) => processor::describe(pre, &deployment),
             Pre::Aggregate(pre) => aggregate::describe(pre, &deployment),
             Pre::Upcaster(pre) => upcaster::describe(pre, &deployment),
         }?;
         check::imports(&shape.imports, described.kind())?;
+        if let Described::Projection(description) | Described::Handler(description) = &mut described {
+            description.has_tables |= imports::has_tables(&shape.imports);
+        }
         Ok(described)
     }
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lantern_core::{
+    Migration,
     aggregate::AggregateDescription,
     module::{Described, Description},
+    sql::MAX_STATEMENT,
     upcasting::{Accepted, Step, UpcasterDescription},
 };
 
@@ -27,13 +29,24 @@ const NAMED: usize = 1_000;
 
 /// What a projection or handler says of itself.
 pub(crate) fn processor(described: types::Description) -> Result<Described, String> {
-    let types::Description { kind, name, version, categories, event_types, collections, schema_versions } = described;
+    let types::Description { kind, name, version, categories, event_types, collections, schema_versions, migrations } =
+        described;
     identity(&name, &version)?;
     check_collections(&collections)?;
     distinct("categories", "category", &categories, is_category)?;
     distinct("event types", "event type", &event_types, is_type)?;
     let schema_versions = accepted(schema_versions)?;
-    let description = Description { name, version, categories, event_types, collections, schema_versions };
+    let migrations = check_migrations(migrations)?;
+    let description = Description {
+        name,
+        version,
+        categories,
+        event_types,
+        collections,
+        schema_versions,
+        has_tables: !migrations.is_empty(),
+        migrations,
+    };
     Ok(match kind {
         types::ProcessorKind::Projection => Described::Projection(description),
         types::ProcessorKind::Handler => Described::Handler(description),
@@ -138,6 +151,29 @@ fn accepted(versions: Vec<(String, u32)>) -> Result<Accepted, String> {
     Ok(accepted)
 }
 
+fn check_migrations(migrations: Vec<types::Migration>) -> Result<Vec<Migration>, String> {
+    few("migrations", migrations.len())?;
+    let mut checked = Vec::with_capacity(migrations.len());
+    for (index, types::Migration { name, sql }) in migrations.into_iter().enumerate() {
+        let number = index + 1;
+        if !fits(&name, NAME) {
+            return Err(format!(
+                "`describe` gives migration {number} the name {name:?}: 1 to {NAME} bytes without control characters are \
+                 needed"
+            ));
+        }
+        if sql.len() > MAX_STATEMENT {
+            return Err(format!(
+                "`describe` gives migration {number} (`{name}`) a text of {} bytes: at most {MAX_STATEMENT} are allowed; \
+                 divide it",
+                sql.len()
+            ));
+        }
+        checked.push(Migration { name, sql });
+    }
+    Ok(checked)
+}
+
 /// Whether an event type can have a schema version.
 fn of_version(event_type: &str, version: u32) -> Result<(), String> {
     is_type(event_type).map_err(|rule| format!("`describe` gives the event type {event_type:?}: {rule}"))?;
@@ -186,6 +222,7 @@ mod tests {
             event_types: vec!["OrderPlaced".into()],
             collections: vec!["by-day".into(), "totals".into()],
             schema_versions: vec![("OrderPlaced".into(), 2)],
+            migrations: vec![types::Migration { name: "orders".into(), sql: "create table t (a)".into() }],
         };
         change(&mut good);
         processor(good)
@@ -195,6 +232,7 @@ mod tests {
     fn a_processor_says_which_kind_it_is() {
         let Ok(Described::Projection(description)) = projection(|_| ()) else { panic!("no projection") };
         assert_eq!(description.schema_versions["OrderPlaced"], 2);
+        assert!(description.has_tables && description.migrations[0].name == "orders");
         let handler = projection(|described| described.kind = types::ProcessorKind::Handler);
         assert!(matches!(handler, Ok(Described::Handler(_))), "{handler:?}");
     }
@@ -210,6 +248,8 @@ mod tests {
         assert!(refused(|bad| bad.categories[0] = "a-b".into()).contains("\"a-b\""));
         assert!(refused(|bad| bad.event_types[0] = "x".repeat(257)).contains("256"));
         assert!(refused(|bad| bad.event_types = vec!["x".into(); 1_001]).contains("1001"));
+        assert!(refused(|bad| bad.migrations[0].name.clear()).contains("migration 1"));
+        assert!(refused(|bad| bad.migrations[0].sql = "x".repeat(65_537)).contains("divide it"));
         assert!(refused(|bad| bad.schema_versions[0].1 = 0).contains("begin at 1"));
         assert!(refused(|bad| bad.schema_versions = vec![("A".into(), 1), ("A".into(), 2)]).contains("`A` twice"));
     }

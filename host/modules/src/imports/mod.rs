@@ -5,6 +5,7 @@ mod emit;
 mod logging;
 mod logs;
 mod schedule;
+mod sql;
 mod store;
 mod tracing;
 mod wasi;
@@ -15,10 +16,14 @@ use wasmtime::component::{HasSelf, Linker};
 pub(crate) use self::wasi::http::{NothingSent, Requests};
 
 use crate::{
-    bindings::processor::wasi::{
-        config::store::add_to_linker as add_store,
-        otel::{
-            logs::add_to_linker as add_logs, tracing::add_to_linker as add_tracing, types::add_to_linker as add_types,
+    bindings::processor::{
+        lantern::module::sql::add_to_linker as add_sql,
+        wasi::{
+            config::store::add_to_linker as add_store,
+            otel::{
+                logs::add_to_linker as add_logs, tracing::add_to_linker as add_tracing,
+                types::add_to_linker as add_types,
+            },
         },
     },
     guest::Guest,
@@ -63,7 +68,8 @@ pub(crate) fn served() -> impl Iterator<Item = (&'static str, Audience)> {
     let all = [logging::NAME, store::NAME, tracing::NAME, logs::NAME];
     let all = all.into_iter().chain(TYPES).chain(wasi::NAMES).map(|name| (name, Audience::All));
     let handlers = [emit::NAME, schedule::NAME].into_iter().chain(wasi::http::NAMES);
-    all.chain([(documents::NAME, Audience::Processors)]).chain(handlers.map(|name| (name, Audience::Handlers)))
+    let processors = [documents::NAME, sql::NAME].map(|name| (name, Audience::Processors));
+    all.chain(processors).chain(handlers.map(|name| (name, Audience::Handlers)))
 }
 
 /// What a module may do because it imports an interface, where that has to be granted.
@@ -107,10 +113,16 @@ impl Granted {
     }
 }
 
+/// Whether a module that imports these works with SQL tables.
+pub(crate) fn has_tables(imports: &[String]) -> bool {
+    imports.iter().any(|name| name == sql::NAME)
+}
+
 /// The linker of projections and handlers. What differs between two of them is in the store.
 pub(crate) fn processors(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = all(engine)?;
     documents::add(&mut linker)?;
+    add_sql::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| &mut guest.state)?;
     emit::add(&mut linker)?;
     schedule::add(&mut linker)?;
     wasi::http::add(&mut linker)?;

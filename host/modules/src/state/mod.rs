@@ -6,6 +6,7 @@ mod draft;
 mod emissions;
 mod random;
 mod room;
+mod sql;
 mod telemetry;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) use draft::{Content, Handed, payload};
 pub(crate) use emissions::Emissions;
 pub(crate) use random::Random;
 pub(crate) use room::Room;
+pub(crate) use sql::Sql;
 pub(crate) use telemetry::{Line, Telemetry, cut};
 
 /// What stays the same from call to call.
@@ -67,6 +69,8 @@ pub(crate) struct State {
     pub(crate) room: Room,
     /// The read model and the writes to it.
     pub(crate) documents: Documents,
+    /// The SQL tables of the read model.
+    pub(crate) sql: Sql,
     /// The events asked for.
     pub(crate) emissions: Emissions,
     /// Spans and log lines.
@@ -87,6 +91,7 @@ impl State {
         let mut state = Self {
             room: Room::new(deployment.settings.limits.host_call_bytes),
             documents: Documents::new(deployment.clone()),
+            sql: Sql::new(deployment.clone()),
             emissions: Emissions::default(),
             telemetry: Telemetry::new(deployment.clone()),
             console: Console::default(),
@@ -113,19 +118,22 @@ impl State {
     /// Opens what only a call for an event has: documents on top of what a view shows, and events to ask for.
     pub(crate) fn open(&mut self, view: &Arc<dyn View>) {
         self.documents.begin(view.clone());
+        self.sql.begin(view.clone());
         self.emissions.begin();
     }
 
     /// Closes what only a call for an event has: what it asked for.
     pub(crate) fn close(&mut self) -> Effects {
         let (emitted, timers) = self.emissions.end();
+        self.sql.end();
         Effects { writes: self.documents.end(), emitted, timers }
     }
 
     /// Ends the call: what it said meanwhile.
     pub(crate) fn end(&mut self) -> Witness {
         self.telemetry.take_lines(&mut self.console);
-        self.telemetry.end()
+        let (statements, statement_time) = self.sql.ran();
+        Witness { statements, statement_time, ..self.telemetry.end() }
     }
 
     /// What the module's clock shows: when what is in hand happened, unless it is granted the real time.

@@ -13,6 +13,7 @@ mod http;
 mod library;
 mod misbehaving;
 mod refusals;
+mod sql;
 mod support;
 mod telemetry;
 mod upcasters;

@@ -68,6 +68,7 @@ impl Guest for Caller {
             event_types: Vec::new(),
             collections: vec![COLLECTION.to_owned()],
             schema_versions: Vec::new(),
+            migrations: Vec::new(),
         }
     }
 
