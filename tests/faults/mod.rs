@@ -3,6 +3,7 @@
 mod contention;
 mod kill;
 mod killed_swap;
+mod killed_tables;
 mod quiet_effects;
 mod servers;
 mod swap_storm;

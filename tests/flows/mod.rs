@@ -21,6 +21,7 @@ mod schedules;
 mod shutdown;
 mod start;
 mod swap;
+mod tables;
 mod tour;
 mod tracing;
 mod upcasters;

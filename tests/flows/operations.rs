@@ -65,7 +65,9 @@ fn without_names(path: &str) -> String {
     path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect::<Vec<_>>().join("/")
 }
 
-const ROUTES: [&str; 36] = [
+const ROUTES: [&str; 38] = [
+    "POST /api/v1/projections/{}/sql",
+    "POST /api/v1/handlers/{}/sql",
     "POST /api/v1/events",
     "GET /api/v1/events",
     "GET /api/v1/events/export",

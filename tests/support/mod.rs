@@ -8,6 +8,7 @@ pub mod collector;
 pub mod events;
 pub mod guests;
 pub mod host;
+pub mod ledger;
 pub mod metrics;
 pub mod orders;
 pub mod output;

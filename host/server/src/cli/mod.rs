@@ -20,6 +20,7 @@ mod query;
 mod schedule;
 mod serve;
 mod settings;
+mod sql;
 mod trace;
 mod upcaster;
 

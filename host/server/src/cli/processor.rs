@@ -16,6 +16,7 @@ use super::{
     output::{Output, facts, table},
     query::Query,
     settings::{Body, Settings, given, pairs},
+    sql::Sql,
 };
 use crate::http::MAX_WAIT;
 
@@ -31,7 +32,9 @@ pub(super) enum Verb {
     Status { name: Name },
     /// Show collections, documents of a collection, or one document.
     Query(Query),
-    /// Show the digest of its documents.
+    /// Query its SQL tables, and its documents as the view `lantern_documents`.
+    Sql(Sql),
+    /// Show the digest of its documents and tables.
     Digest { name: Name },
     /// Wait until it has handled all events that are in the log now.
     Wait {
@@ -109,6 +112,7 @@ impl Verb {
                 output.show(&answer.text, || Ok(status(&answer.read()?)))
             }
             Self::Query(query) => query.run(kind, client, output).await,
+            Self::Sql(sql) => sql.run(kind, client, output).await,
             Self::Digest { name } => digest(client, output, kind, &name).await,
             Self::Wait { name, timeout } => wait(client, output, kind, &name, timeout).await,
             Self::Pause { name } => command(client, output, kind, &name, "pause").await,

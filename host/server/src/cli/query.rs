@@ -165,7 +165,8 @@ fn columns<'a>(objects: &[&'a Map<String, Value>]) -> Option<Vec<&'a str>> {
     (1..=MAX_COLUMNS).contains(&columns.len()).then_some(columns)
 }
 
-fn cell(value: &Value) -> String {
+/// A value in a cell of a table.
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -44,6 +44,15 @@ pub(super) struct Settings {
     /// How many bytes of the body of an HTTP answer a handler may read.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     http_body_bytes: Option<u64>,
+    /// How many rows an SQL query may find.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    sql_rows: Option<u64>,
+    /// How many bytes the rows of an SQL query, or any value of a statement, may have.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    sql_bytes: Option<u64>,
+    /// How long the SQL statements of a call may run together, in milliseconds.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    sql_ms: Option<u64>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -62,6 +71,9 @@ impl Settings {
             ("table_elements", self.table_elements.map(Value::from)),
             ("host_call_bytes", self.host_call_bytes.map(Value::from)),
             ("http_body_bytes", self.http_body_bytes.map(Value::from)),
+            ("sql_rows", self.sql_rows.map(Value::from)),
+            ("sql_bytes", self.sql_bytes.map(Value::from)),
+            ("sql_ms", self.sql_ms.map(Value::from)),
             ("log_lines", self.log_lines.map(Value::from)),
             ("spans", self.spans.map(Value::from)),
         ]);

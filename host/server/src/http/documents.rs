@@ -182,8 +182,8 @@ async fn show_processor_document(
 
 /// Shows the digest of the read model.
 ///
-/// It is the SHA-256 over all documents in the order of their collections and keys: two read models with the same
-/// digest are the same.
+/// It is the SHA-256 over all documents in the order of their collections and keys, and all rows of the SQL tables in the
+/// order of their values: two read models with the same digest are the same.
 #[utoipa::path(
     get,
     path = "/{name}/digest",

@@ -27,6 +27,7 @@ mod refusals;
 mod request_span;
 mod schedules;
 mod shapes;
+mod sql;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ pub(crate) use incoming::{AppendAnswer, MAX_BODY};
 pub(crate) use modules::MIN_DIGITS;
 pub(crate) use problem::Problem;
 pub(crate) use projections::RebuildBody;
+pub(crate) use sql::QueryBody;
 pub(crate) use waiting::MAX_WAIT;
 
 /// Routes with their documentation.

@@ -18,7 +18,7 @@ use super::{
     given::{self, Path},
     modules::find,
     problem::Problem,
-    shapes, waiting,
+    shapes, sql, waiting,
 };
 
 /// The routes of one kind of processor: those of all, and `own`, which only this kind has.
@@ -34,6 +34,7 @@ pub(super) fn routes(kind: Kind, own: Routes) -> Routes {
         .routes(routes!(show_processor_history))
         .merge(waiting::routes())
         .merge(documents::routes())
+        .merge(sql::routes())
         .merge(dead_letters::routes())
         .layer(Extension(kind));
     for item in routes.get_openapi_mut().paths.paths.values_mut() {

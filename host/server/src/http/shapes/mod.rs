@@ -109,6 +109,27 @@ pub(super) struct Description {
     collections: Vec<String>,
     /// The newest schema version it understands, by event type; a type that is not named: the newest there is.
     schema_versions: BTreeMap<String, u32>,
+    /// The changes that make its SQL tables, in order.
+    migrations: Vec<Migration>,
+    /// Whether it works with SQL tables.
+    has_tables: bool,
+}
+
+/// A change to the SQL tables of a module.
+#[derive(ToSchema)]
+pub(super) struct Migration {
+    name: String,
+    sql: String,
+}
+
+/// What a query of tables found.
+#[derive(ToSchema)]
+pub(super) struct RowList {
+    columns: Vec<String>,
+    /// A value for each column: null, a boolean, a number, a text; bytes as `{"base64": …}`.
+    rows: Vec<Vec<Value>>,
+    /// The checkpoint; the rows are at least as new.
+    position: u64,
 }
 
 /// What a module of any kind says it is.
@@ -154,6 +175,12 @@ pub(super) struct Limits {
     host_call_bytes: Option<u64>,
     /// How many bytes of the body of one HTTP answer a handler may read; default 1 MiB.
     http_body_bytes: Option<u64>,
+    /// How many rows one SQL query may find; default 10000.
+    sql_rows: Option<u64>,
+    /// How many bytes the rows of one SQL query may have, and how long any value of a statement may be; default 4 MiB.
+    sql_bytes: Option<u64>,
+    /// How long the SQL statements of a call may run together, in milliseconds; default 500.
+    sql_ms: Option<u64>,
     /// How many log lines are kept of a call; default 100.
     log_lines: Option<u32>,
     /// How many spans are kept of a call; default 100.
