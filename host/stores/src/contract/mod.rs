@@ -93,6 +93,15 @@ pub async fn read_models<T: ReadModels + 'static>(make: impl AsyncFn() -> T) {
     schedules::fired_removes_the_schedules_of_these_events(&*make().await).await;
     schedules::fired_is_fenced_by_the_epoch(&*make().await).await;
     schedules::the_digest_is_of_the_documents_alone(&*make().await).await;
+}
+
+/// Checks the SQL tables that a store of read models keeps. It needs a runtime with several threads.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub async fn tables<T: ReadModels + 'static>(make: impl AsyncFn() -> T) {
+    let make = async || Arc::new(make().await);
     tables::rows_are_kept_with_their_batch(&*make().await).await;
     tables::values_come_back_as_they_were(&*make().await).await;
     tables::reads_see_what_was_written_before(&*make().await).await;

@@ -15,6 +15,11 @@ async fn the_read_models_keep_the_contract() {
     contract::read_models(async || memory::ReadModels::new()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_tables_keep_the_contract() {
+    contract::tables(async || memory::ReadModels::new()).await;
+}
+
 #[tokio::test]
 async fn the_journal_keeps_the_contract() {
     contract::journal(async || memory::Journal::new()).await;

@@ -57,6 +57,12 @@ async fn the_read_models_keep_the_contract() {
     contract::read_models(async || sqlite::ReadModels::open(folder.path()).unwrap()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_tables_keep_the_contract() {
+    let folder = Folder::new();
+    contract::tables(async || sqlite::ReadModels::open(folder.path()).unwrap()).await;
+}
+
 #[tokio::test]
 async fn the_journal_keeps_the_contract() {
     let folder = Folder::new();
