@@ -57,7 +57,7 @@ fn measure(aggregate: &dyn AggregateModule, projection: &dyn Module, rounds: u32
     let stream = account(1)?;
     let command = command(&stream, "Deposit", DEPOSIT)?;
     let mut decider = aggregate.instance(&stream);
-    let mut event = recorded(&command, decide(decider.as_mut(), &command)?)?;
+    let mut event = recorded(&command, decide(decider.as_mut(), &[], &command)?)?;
     let mut empty: Box<dyn Instance> = projection.instance();
     let view: Arc<dyn View> = Arc::new(Nothing);
     let handled = handle::event()?;
@@ -65,8 +65,7 @@ fn measure(aggregate: &dyn AggregateModule, projection: &dyn Module, rounds: u32
     for round in 0..=rounds {
         let began = Instant::now();
         for _ in 0..DECISIONS {
-            black_box(decide(decider.as_mut(), black_box(&command))?);
-            decider.evolve(slice::from_ref(black_box(&event)))?;
+            black_box(decide(decider.as_mut(), slice::from_ref(black_box(&event)), black_box(&command))?);
             event.version = event.version.next();
         }
         let took = nanos_each(began.elapsed(), DECISIONS);
@@ -80,9 +79,9 @@ fn measure(aggregate: &dyn AggregateModule, projection: &dyn Module, rounds: u32
     Ok((decisions, calls))
 }
 
-/// What the guest decides: one event.
-fn decide(decider: &mut dyn AggregateInstance, command: &Command) -> Result<lantern_core::Draft> {
-    let decided = decider.decide(&Decide { command, attempt: 1, trace: None });
+/// What the guest decides once it has folded the news: one event.
+fn decide(decider: &mut dyn AggregateInstance, news: &[Event], command: &Command) -> Result<lantern_core::Draft> {
+    let decided = decider.decide(&Decide { news, command, attempt: 1, trace: None });
     match decided.result? {
         Decision::Accepted(mut drafts) => {
             ensure!(drafts.len() == 1, "one event was to be decided on, {} were", drafts.len());

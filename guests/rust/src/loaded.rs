@@ -1,6 +1,6 @@
 //! An aggregate and its state, as the resource that the host holds.
 
-use crate::bindings::aggregate::exports::lantern::module::aggregates::{self, GuestAggregate};
+use crate::bindings::aggregate::exports::lantern::module::aggregates::{self, GuestAggregate, Refusal};
 use crate::bindings::lantern::module::types;
 use crate::{Aggregate, Context, Event, NewEvent, Rejection, TraceContext, data, new_event, processor, span};
 use std::cell::RefCell;
@@ -64,22 +64,28 @@ impl<M: AggregateModule> Loaded<M> {
         Ok(())
     }
 
-    /// Decides on a command.
+    /// Folds the news and decides on a command.
     pub fn answer(
         &self,
         context: types::TraceContext,
+        news: Vec<types::Event>,
         command: aggregates::Command,
-    ) -> Result<Vec<types::NewEvent>, Rejection> {
+    ) -> Result<Vec<types::NewEvent>, Refusal> {
         let context = Context::new(&self.stream, command, context.into());
         span::enter(context.trace(), M::Aggregate::NAME, M::VERSION);
         new_event::enter(M::Aggregate::SCHEMA_VERSIONS);
+        self.fold(news).map_err(Refusal::Unfolded)?;
+        self.decision(&context).map_err(|rejection| Refusal::Rejected(rejection.into()))
+    }
+
+    fn decision(&self, context: &Context) -> Result<Vec<types::NewEvent>, Rejection> {
         let raw = context.raw();
         let data = match data::read(&raw.command_type, &raw.data) {
             Ok(Some(data)) => data,
             Ok(None) => return Err(unknown::<M::Aggregate>(&raw.command_type)),
             Err(misfit) => return Err(unreadable(&raw.command_type, &misfit)),
         };
-        let events = M::Aggregate::decide(&self.state.borrow(), data, &context).map_err(Into::into)?;
+        let events = M::Aggregate::decide(&self.state.borrow(), data, context).map_err(Into::into)?;
         // An event that cannot be written is a fault of the module and no answer to the sender: the panic reaches the
         // host as a trap, with this text.
         Ok(events
@@ -126,9 +132,10 @@ impl<M: AggregateModule> GuestAggregate for Loaded<M> {
     fn decide(
         &self,
         context: types::TraceContext,
+        news: Vec<types::Event>,
         command: aggregates::Command,
-    ) -> Result<Vec<types::NewEvent>, aggregates::Rejection> {
-        Ok(self.answer(context, command)?)
+    ) -> Result<Vec<types::NewEvent>, Refusal> {
+        self.answer(context, news, command)
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn a_decision_changes_no_state_and_its_events_do() {
         let loaded = Loaded::<Counter>::empty("Counter-1".to_owned());
-        let events = loaded.answer(untraced(), command("Raise")).unwrap();
+        let events = loaded.answer(untraced(), Vec::new(), command("Raise")).unwrap();
         assert_eq!((events[0].event_type.as_str(), events[0].schema_version), ("Raised", 2));
         assert_eq!(loaded.state(), br#"{"count":0}"#);
         loaded.fold(vec![event("Raised", r#"{"by":2}"#), event("Painted", "{}")]).unwrap();
@@ -232,10 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn news_are_folded_before_the_decision() {
+        let loaded = Loaded::<Counter>::empty("Counter-1".to_owned());
+        let news = vec![event("Raised", r#"{"by":2}"#), event("Raised", r#"{"by":3}"#)];
+        loaded.answer(untraced(), news, command("Raise")).unwrap();
+        assert_eq!(loaded.state(), br#"{"count":5}"#);
+        loaded.answer(untraced(), vec![event("Raised", r#"{"by":1}"#)], command("Halve")).unwrap_err();
+        assert_eq!(loaded.state(), br#"{"count":6}"#, "a rejection is an answer too");
+    }
+
+    #[test]
     fn an_event_that_does_not_fit_is_named() {
         let loaded = Loaded::<Counter>::empty("Counter-1".to_owned());
         let reason = loaded.fold(vec![event("Raised", "{}")]).unwrap_err();
         assert!(reason.contains("Raised at position 1 (Counter-1, version 1)"), "{reason}");
+        let refusal = loaded.answer(untraced(), vec![event("Raised", "{}")], command("Raise")).unwrap_err();
+        assert!(matches!(refusal, Refusal::Unfolded(told) if told == reason), "it is no rejection");
     }
 
     #[test]
@@ -249,8 +268,9 @@ mod tests {
     #[test]
     fn a_command_it_does_not_know_is_rejected_with_those_it_knows() {
         let loaded = Loaded::<Counter>::empty("Counter-1".to_owned());
-        let rejection = loaded.answer(untraced(), command("Halve")).unwrap_err();
-        assert_eq!(rejection.code(), "unknown-command");
-        assert_eq!(rejection.message(), "Counter does not decide on `Halve`; it knows `Raise`");
+        let refusal = loaded.answer(untraced(), Vec::new(), command("Halve")).unwrap_err();
+        let Refusal::Rejected(rejection) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(rejection.code, "unknown-command");
+        assert_eq!(rejection.message, "Counter does not decide on `Halve`; it knows `Raise`");
     }
 }

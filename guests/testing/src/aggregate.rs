@@ -1,7 +1,7 @@
 //! Tests of aggregates: given events, when a command, then events or a rejection.
 
 use crate::{BEGIN, Sample, diff, switch};
-use lantern_guest::bindings::aggregate::exports::lantern::module::aggregates::{self, Rejection};
+use lantern_guest::bindings::aggregate::exports::lantern::module::aggregates::{self, Refusal, Rejection};
 use lantern_guest::bindings::lantern::module::types::{self, Payload};
 use lantern_guest::exports::{AggregateModule, Loaded};
 use lantern_guest::{Aggregate, Time};
@@ -200,7 +200,11 @@ impl<A: Aggregate + 'static> Decider for Native<A> {
             metadata: command.metadata.clone(),
         };
         let context = types::TraceContext { trace_id_high: 0, trace_id_low: 1, span_id: 1, flags: 1, state: None };
-        Ok(self.loaded.answer(context, command)?.into_iter().map(Sample::asked).collect())
+        match self.loaded.answer(context, Vec::new(), command) {
+            Ok(events) => Ok(events.into_iter().map(Sample::asked).collect()),
+            Err(Refusal::Rejected(rejection)) => Err(rejection),
+            Err(Refusal::Unfolded(reason)) => panic!("{reason}"),
+        }
     }
 
     fn state(&mut self) -> Value {

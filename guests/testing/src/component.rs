@@ -189,7 +189,7 @@ impl aggregate::Decider for Decider {
             received_at: Timestamp(time.nanoseconds()),
             metadata: metadata(&command.metadata),
         };
-        let decided = self.instance.decide(&Decide { command: &command, attempt: 1, trace: None });
+        let decided = self.instance.decide(&Decide { news: &[], command: &command, attempt: 1, trace: None });
         match decided.result.unwrap_or_else(|failure| panic!("the command failed: {failure}")) {
             Decision::Accepted(events) => Ok(events.iter().map(sample).collect()),
             Decision::Rejected(rejection) => Err(Rejection {

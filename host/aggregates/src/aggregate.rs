@@ -42,6 +42,11 @@ pub(crate) struct Edition {
 impl Edition {
     /// Folds events into an instance, in the form its module understands.
     pub(crate) fn evolve(&self, instance: &mut dyn AggregateInstance, events: &[Event]) -> Result<(), Failure> {
+        instance.evolve(&self.upcast(events)?)
+    }
+
+    /// Events in the form its module understands.
+    pub(crate) fn upcast<'a>(&self, events: &'a [Event]) -> Result<Cow<'a, [Event]>, Failure> {
         let accepted = &self.module.description().schema_versions;
         let mut upcast: Vec<Event> = Vec::new();
         for (index, event) in events.iter().enumerate() {
@@ -55,7 +60,7 @@ impl Edition {
                 }
             }
         }
-        instance.evolve(if upcast.is_empty() { events } else { &upcast })
+        Ok(if upcast.is_empty() { Cow::Borrowed(events) } else { Cow::Owned(upcast) })
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Loaded {
     /// The last event in the state.
     pub(crate) folded: Version,
     /// In the log, but not in the state yet.
-    pending: Vec<Event>,
+    pub(crate) pending: Vec<Event>,
     /// The last event in the last snapshot that was taken or used.
     pub(crate) snapshot_at: Version,
     pub(crate) charge: Charge,
@@ -102,6 +102,11 @@ impl Loaded {
             Ok(()) => Ok(self),
             Err((failure, miss)) => Err(Unfolded { failure, base: self.base, miss }),
         }
+    }
+
+    /// Gives it up: its events could not be folded.
+    pub(crate) fn unfolded(self, failure: Failure) -> Unfolded {
+        Unfolded { failure, base: self.base, miss: Miss::RestoreFailed }
     }
 
     /// Drops it, where blocking is allowed.

@@ -27,10 +27,23 @@ pub(crate) struct Decided {
 
 impl Loaded {
     /// Folds what is new and decides. On a guest thread.
+    ///
+    /// A state that has decided before takes both in one call of the module. When that fails it may be the events' fault or
+    /// the command's, so the aggregate is loaded anew; a state that was just loaded folds on its own, and it is known.
     pub(crate) fn decide(self, command: &Command, attempt: u32) -> Result<Decided, Undecided> {
-        let mut loaded = self.fold().map_err(Undecided::Unfolded)?;
-        let decided = loaded.instance.decide(&Decide { command, attempt, trace: None });
-        let decision = decided.result.map_err(Undecided::Failed)?;
+        let mut loaded = if self.base == Base::Decided { self } else { self.fold().map_err(Undecided::Unfolded)? };
+        let (edition, pending) = (loaded.edition.clone(), std::mem::take(&mut loaded.pending));
+        let news = match edition.upcast(&pending) {
+            Ok(news) => news,
+            Err(failure) => return Err(Undecided::Unfolded(loaded.unfolded(failure))),
+        };
+        let decided = loaded.instance.decide(&Decide { news: &news, command, attempt, trace: None });
+        let decision = match decided.result {
+            Ok(decision) => decision,
+            Err(failure) if decided.is_folded => return Err(Undecided::Failed(failure)),
+            Err(failure) => return Err(Undecided::Unfolded(loaded.unfolded(failure))),
+        };
+        loaded.folded = pending.last().map_or(loaded.folded, |event| event.version);
         loaded.base = Base::Decided;
         let version = loaded.folded;
         Ok(Decided { loaded: loaded.keep_snapshot(), version, decision, trace: decided.trace })

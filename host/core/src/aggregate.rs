@@ -67,6 +67,8 @@ pub enum Decision {
 /// One call of `decide`.
 #[derive(Debug, Clone)]
 pub struct Decide<'a> {
+    /// The events to fold first, in order: what the log has that the state has not. Often what the call before decided.
+    pub news: &'a [Event],
     /// The command.
     pub command: &'a Command,
     /// 1 for the first attempt; grows when the stream changed meanwhile.
@@ -80,10 +82,19 @@ pub struct Decide<'a> {
 pub struct Decided {
     /// What the module decided, or why it failed.
     pub result: Result<Decision, Failure>,
+    /// Whether the news were folded for certain. Where not, the failure may be theirs and not the command's: only a state
+    /// that is loaded anew can tell.
+    pub is_folded: bool,
     /// What the guest said meanwhile, also when it failed.
     pub witness: Witness,
     /// The span of the decision, where there is one: the parent of what follows from it.
     pub trace: Option<TraceContext>,
+}
+
+impl From<Result<Decision, Failure>> for Decided {
+    fn from(result: Result<Decision, Failure>) -> Self {
+        Self { result, is_folded: true, witness: Witness::default(), trace: None }
+    }
 }
 
 /// An aggregate's module, loaded and checked. Cheap to share; calls go through an [`AggregateInstance`].
@@ -100,8 +111,8 @@ pub trait AggregateModule: Send + Sync {
 
 /// One loaded aggregate: its state, inside the guest. Called on threads where blocking is allowed, one call at a time.
 ///
-/// After a failure that is not the guest's own answer (a trap, a deadline, a limit) its state is gone: it must be thrown
-/// away and loaded anew.
+/// After a failure of `decide`, and one of another call that is not the guest's own answer (a trap, a deadline, a limit),
+/// its state is gone: it must be thrown away and loaded anew.
 pub trait AggregateInstance: Send {
     /// Takes a state written by [`Self::snapshot`] in place of the events before it.
     fn restore(&mut self, state: &[u8]) -> Result<(), Failure>;
@@ -109,7 +120,7 @@ pub trait AggregateInstance: Send {
     /// Folds events into the state, in order.
     fn evolve(&mut self, events: &[Event]) -> Result<(), Failure>;
 
-    /// Decides on a command. The state stays as it is.
+    /// Folds the news and decides on a command, in one call of the guest. To decide leaves the state as it is.
     fn decide(&mut self, call: &Decide<'_>) -> Decided;
 
     /// The state, for a snapshot or for show. JSON text where the module was made with an SDK of this project.

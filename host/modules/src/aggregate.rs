@@ -1,13 +1,13 @@
 //! A component as core's module of an aggregate, and its loaded aggregates: each a store of its own that holds one state.
 //!
 //! An aggregate is started by its first call and lives until it is dropped. Only `decide` says anything: what a module
-//! logs while it folds would be said again with every load.
+//! logs while it is loaded would be said again with every load.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lantern_core::{
-    AggregateInstance, AggregateModule, Decision, Digest, Event, Rejection, StreamName, Witness,
+    AggregateInstance, AggregateModule, Decision, Digest, Event, Rejection, StreamName,
     aggregate::{AggregateDescription, Decide, Decided},
     log::MAX_APPEND,
     module::{Described, Failure, FailureKind},
@@ -29,7 +29,8 @@ use crate::{
     state::{Deployment, Moment, cut},
 };
 
-/// The most events, and the most bytes of data, that one call of `evolve` takes: the deadline is for each such page.
+/// The most events, and the most bytes of data, that one call takes: the deadline is for each such page, and of the news
+/// for the last one together with the decision.
 const PAGE: usize = 500;
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -142,25 +143,33 @@ impl WasmInstance {
         answer.map_err(|message| permanent(&message))
     }
 
-    fn try_decide(&mut self, asked: &Decide<'_>) -> (Result<Decision, Failure>, Witness) {
+    /// Decides, with as many news as one call takes.
+    fn decide_on(&mut self, news: &[Event], asked: &Decide<'_>) -> Decided {
         let (mut running, state) = match self.take() {
             Ok(taken) => taken,
-            Err(failure) => return (Err(failure), Witness::default()),
+            Err(failure) => return Decided { is_folded: news.is_empty(), ..Decided::from(Err(failure)) },
         };
         let (wanted, trace) = (asked.command, asked.trace.as_ref());
         running.store.data_mut().begin(Moment { time: wanted.received_at, id: wanted.id, trace });
         let answer = running.call(|exports, store| {
-            with_pairs(&wanted.metadata, |pairs| {
-                let aggregate = exports.lantern_module_aggregates().aggregate();
-                aggregate.call_decide(store, state, context(trace), command(wanted, pairs))
+            with_events(news, |news| {
+                with_pairs(&wanted.metadata, |pairs| {
+                    let aggregate = exports.lantern_module_aggregates().aggregate();
+                    aggregate.call_decide(store, state, context(trace), news, command(wanted, pairs))
+                })
             })
         });
-        let answer = answer.map_err(|error| running.failure(&error)).and_then(decision);
+        let (result, is_folded) = match answer {
+            Ok(Ok(events)) => (accepted(events), true),
+            Ok(Err(wit::Refusal::Rejected(rejection))) => (rejected(rejection), true),
+            Ok(Err(wit::Refusal::Unfolded(message))) => (Err(permanent(&message)), false),
+            Err(error) => (Err(running.failure(&error)), news.is_empty()),
+        };
         let witness = running.store.data_mut().end();
-        if answer.is_ok() {
+        if result.is_ok() {
             self.inside = Inside::Running(running, Some(state));
         }
-        (answer, witness)
+        Decided { result, is_folded, witness, trace: None }
     }
 }
 
@@ -192,8 +201,17 @@ impl AggregateInstance for WasmInstance {
     }
 
     fn decide(&mut self, call: &Decide<'_>) -> Decided {
-        let (result, witness) = self.try_decide(call);
-        Decided { result, witness, trace: None }
+        let mut news = call.news;
+        loop {
+            let (page, rest) = news.split_at(page(news));
+            if rest.is_empty() {
+                return self.decide_on(page, call);
+            }
+            if let Err(failure) = self.fold(page) {
+                return Decided { is_folded: false, ..Decided::from(Err(failure)) };
+            }
+            news = rest;
+        }
     }
 
     fn snapshot(&mut self) -> Result<Bytes, Failure> {
@@ -224,22 +242,18 @@ fn call<T>(
     answer
 }
 
-/// How many of some events make the first page: one at least.
+/// How many of some events make the first page: one at least, where there are any.
 fn page(events: &[Event]) -> usize {
     let mut bytes = 0;
     let fits = |event: &&Event| {
         bytes += event.data.as_bytes().len();
         bytes <= PAGE_BYTES
     };
-    events.iter().take(PAGE).take_while(fits).count().max(1)
+    events.iter().take(PAGE).take_while(fits).count().max(1).min(events.len())
 }
 
-/// What a module decided, where it keeps the rules.
-fn decision(answer: Result<Vec<types::NewEvent>, wit::Rejection>) -> Result<Decision, Failure> {
-    let events = match answer {
-        Ok(events) => events,
-        Err(rejection) => return Ok(Decision::Rejected(self::rejection(rejection)?)),
-    };
+/// The events a module decided on, where they keep the rules.
+fn accepted(events: Vec<types::NewEvent>) -> Result<Decision, Failure> {
     if events.len() > MAX_APPEND {
         return Err(broken(&format!("decided on {} events: at most {MAX_APPEND} are allowed", events.len())));
     }
@@ -247,7 +261,8 @@ fn decision(answer: Result<Vec<types::NewEvent>, wit::Rejection>) -> Result<Deci
     drafts.map(Decision::Accepted).map_err(|reason| broken(&format!("decided on an event that cannot be: {reason}")))
 }
 
-fn rejection(rejection: wit::Rejection) -> Result<Rejection, Failure> {
+/// A rejection, where it keeps the rules.
+fn rejected(rejection: wit::Rejection) -> Result<Decision, Failure> {
     let wit::Rejection { code, message, details } = rejection;
     if code.is_empty() || code.len() > CODE || code.chars().any(char::is_control) {
         let code = cut(&code);
@@ -258,7 +273,7 @@ fn rejection(rejection: wit::Rejection) -> Result<Rejection, Failure> {
     if let Some(Err(error)) = details.as_deref().map(serde_json::from_str::<&RawValue>) {
         return Err(broken(&format!("rejected as `{code}` with details that are no JSON: {error}")));
     }
-    Ok(Rejection { code, message: cut(&message), details: details.map(Arc::from) })
+    Ok(Decision::Rejected(Rejection { code, message: cut(&message), details: details.map(Arc::from) }))
 }
 
 fn broken(reason: &str) -> Failure {

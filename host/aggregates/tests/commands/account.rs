@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use lantern_core::{
     AggregateInstance, AggregateModule, Command, Decision, Digest, Draft, Event, EventType, Payload, Rejection,
-    StreamName, Witness,
+    StreamName,
     aggregate::{AggregateDescription, Decide, Decided},
     module::{Failure, FailureKind},
     upcasting::Accepted,
@@ -173,8 +173,10 @@ impl AggregateInstance for Instance {
     }
 
     fn decide(&mut self, call: &Decide<'_>) -> Decided {
-        let result = (self.behaviour.on_command)(call.command).map(|()| decide(self.state, call.command));
-        Decided { result, witness: Witness::default(), trace: None }
+        let result = self.evolve(call.news).and_then(|()| (self.behaviour.on_command)(call.command));
+        let result = result.map(|()| decide(self.state, call.command));
+        // As with a real module, it is not known what it trapped at.
+        Decided { is_folded: result.is_ok() || call.news.is_empty(), ..Decided::from(result) }
     }
 
     fn snapshot(&mut self) -> Result<Bytes, Failure> {

@@ -37,6 +37,35 @@ async fn a_trap_in_a_decision_costs_the_instance_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_with_news_is_decided_on_by_a_state_that_was_loaded_anew() {
+    let host = Host::start().await;
+    let (asked, traps) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (counted, left) = (asked.clone(), traps.clone());
+    let account = Account::new("one").at_command(move |command| {
+        if command.data.as_bytes() != b"13" {
+            return Ok(());
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        let traps = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if traps.is_ok() { Err(trap()) } else { Ok(()) }
+    });
+    host.deploy(&account).await;
+    host.add_to("Account-1", 1).await;
+    // It is not known whether the event before or the command was too much.
+    traps.store(1, Ordering::Relaxed);
+    assert_eq!(host.add_to("Account-1", 13).await.version, Version(2));
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 2);
+    // Loaded anew, the state is folded on its own: now it is known.
+    traps.store(u32::MAX, Ordering::Relaxed);
+    assert!(matches!(host.send("Account-1", "Add", 13).await, Err(CommandError::Failed { .. })));
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 2);
+    // So it is where nothing is kept.
+    assert!(matches!(host.send("Account-1", "Add", 13).await, Err(CommandError::Failed { .. })));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(host.folded("Account-1").await, State { sum: 14, events: 2 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trap_after_an_acknowledged_append_fails_no_command() {
     let host = Host::start().await;
     let traps = Arc::new(AtomicU32::new(1));

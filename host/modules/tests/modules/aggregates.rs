@@ -45,7 +45,11 @@ fn command(command_type: &str, data: &Value) -> Command {
 }
 
 fn decide(account: &mut Box<dyn AggregateInstance>, command_type: &str, data: &Value) -> Decided {
-    account.decide(&Decide { command: &command(command_type, data), attempt: 1, trace: None })
+    decide_with(account, &[], command_type, data)
+}
+
+fn decide_with(account: &mut Box<dyn AggregateInstance>, news: &[Event], command_type: &str, data: &Value) -> Decided {
+    account.decide(&Decide { news, command: &command(command_type, data), attempt: 1, trace: None })
 }
 
 /// The state as its snapshot shows it.
@@ -90,6 +94,49 @@ async fn a_long_history_is_folded_in_order() {
     let state = state(&mut account);
     let expected = (1..=2_345).map(|number| json!(number.to_string())).collect::<Vec<_>>();
     assert_eq!((&state["events"], state["notes"].as_array()), (&json!(2_345), Some(&expected)));
+}
+
+#[tokio::test]
+async fn news_are_folded_before_the_decision() {
+    let mut account = account().await;
+    let withdrawal = json!({"amount": 3});
+    let accepted = decide_with(&mut account, &deposits(3), "Withdraw", &withdrawal);
+    assert!(accepted.is_folded && matches!(accepted.result, Ok(Decision::Accepted(_))), "{accepted:?}");
+    let news = [happened("Withdrawn", 4, &withdrawal)];
+    let rejected = decide_with(&mut account, &news, "Withdraw", &withdrawal);
+    assert!(rejected.is_folded && matches!(rejected.result, Ok(Decision::Rejected(_))), "{rejected:?}");
+    assert_eq!(state(&mut account), json!({"balance": 0, "events": 4, "notes": []}));
+}
+
+#[tokio::test]
+async fn more_news_than_one_call_takes_are_folded_in_order() {
+    let mut account = account().await;
+    let notes = (1..=1_234).map(|number| happened("Noted", number, &json!({"text": number.to_string()})));
+    let decided = decide_with(&mut account, &notes.collect::<Vec<_>>(), "Wait", &Value::Null);
+    assert_eq!(decided.result, Ok(Decision::Accepted(Vec::new())));
+    let expected = (1..=1_234).map(|number| json!(number.to_string())).collect::<Vec<_>>();
+    assert_eq!(state(&mut account)["notes"].as_array(), Some(&expected));
+}
+
+#[tokio::test]
+async fn a_failure_may_be_that_of_the_news() {
+    let unreadable = happened("Deposited", 1, &json!({}));
+    let cursed = happened("Cursed", 1, &Value::Null);
+    let long = [vec![cursed.clone()], deposits(1_000)].concat();
+    for (news, command, kind, is_folded) in [
+        (&[unreadable][..], "Wait", FailureKind::Permanent, false),
+        (&[cursed], "Wait", FailureKind::Trap, false),
+        (&long, "Wait", FailureKind::Trap, false),
+        // It is the command's, but nobody can know.
+        (&deposits(1), "Trap", FailureKind::Trap, false),
+        (&[], "Trap", FailureKind::Trap, true),
+    ] {
+        let mut account = account().await;
+        let decided = decide_with(&mut account, news, command, &Value::Null);
+        let failure = decided.result.unwrap_err();
+        assert_eq!((failure.kind, decided.is_folded), (kind, is_folded), "{failure}");
+        assert!(account.evolve(&deposits(1)).unwrap_err().message.contains("loaded anew"), "its state is gone");
+    }
 }
 
 #[tokio::test]
@@ -173,7 +220,7 @@ async fn memory_is_what_the_module_holds() {
 async fn what_is_said_while_deciding_is_heard() {
     let mut account = account().await;
     let trace = Some(TraceContext { trace_id: 1, span_id: 2, flags: TraceContext::SAMPLED, state: None });
-    let decided = account.decide(&Decide { command: &command("Trap", &Value::Null), attempt: 1, trace });
+    let decided = account.decide(&Decide { news: &[], command: &command("Trap", &Value::Null), attempt: 1, trace });
     let lines = decided.witness.logs.iter().map(|line| line.message.as_str()).collect::<Vec<_>>();
     assert!(lines.iter().any(|line| line.contains("the command is a trap")), "{lines:?}");
 }

@@ -270,7 +270,7 @@ mod tests {
     fn decide(attempt: u32, result: Result<Decision, Failure>) -> (Decided, Vec<SpanView>) {
         let telemetry = fixture::telemetry();
         let mut instance = instance(&telemetry, Decider::answering(result));
-        let decided = instance.decide(&Decide { command: &ports::command(), attempt, trace: None });
+        let decided = instance.decide(&Decide { news: &[], command: &ports::command(), attempt, trace: None });
         (decided, telemetry.trace(10))
     }
 
@@ -324,7 +324,7 @@ mod tests {
         instance.evolve(&[event(6)]).unwrap();
         assert!(telemetry.trace(10).is_empty());
         let command = ports::command();
-        let call = Decide { command: &command, attempt: 1, trace: None };
+        let call = Decide { news: &[], command: &command, attempt: 1, trace: None };
         instance.decide(&call);
         instance.evolve(&[event(7)]).unwrap();
         instance.decide(&call);
@@ -350,7 +350,7 @@ mod tests {
         let mut instance = instance(&telemetry, Decider::accepting());
         instance.evolve(&[ports::event(None)]).unwrap();
         let command = Command { received_at: Timestamp(i64::MAX), ..ports::command() };
-        instance.decide(&Decide { command: &command, attempt: 1, trace: None });
+        instance.decide(&Decide { news: &[], command: &command, attempt: 1, trace: None });
         let spans = telemetry.trace(10);
         assert_eq!(spans.iter().map(|span| span.name.as_str()).collect::<Vec<_>>(), [names::DECIDE]);
         assert!(telemetry.metrics().contains("telemetry_spans_recorded_total 2"), "the load is a trace of its own");
@@ -374,7 +374,7 @@ mod tests {
             ..Witness::default()
         };
         let mut instance = instance(&telemetry, Decider::accepting().saying(guests));
-        let decided = instance.decide(&Decide { command: &ports::command(), attempt: 1, trace: None });
+        let decided = instance.decide(&Decide { news: &[], command: &ports::command(), attempt: 1, trace: None });
         assert!(decided.witness.spans.is_empty(), "the witness is drained");
         let spans = telemetry.trace(10);
         let guest = spans.iter().find(|span| span.scope == "guest").unwrap();
@@ -391,8 +391,12 @@ mod tests {
         let telemetry = fixture::with([("OTEL_SDK_DISABLED", "true")]);
         let decider = Decider::accepting();
         let seen = decider.seen.clone();
-        let decided =
-            instance(&telemetry, decider).decide(&Decide { command: &ports::command(), attempt: 1, trace: None });
+        let decided = instance(&telemetry, decider).decide(&Decide {
+            news: &[],
+            command: &ports::command(),
+            attempt: 1,
+            trace: None,
+        });
         assert_eq!((decided.trace, seen.lock().unwrap().clone()), (None, Some(ports::context(10, 20))));
     }
 }

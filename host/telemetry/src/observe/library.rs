@@ -394,7 +394,7 @@ mod tests {
         let mut instance = module.instance(&"Order-42".parse().unwrap());
         instance.evolve(&[ports::event(None)]).unwrap();
         let command = ports::command();
-        instance.decide(&Decide { command: &command, attempt: 1, trace: None });
+        instance.decide(&Decide { news: &[], command: &command, attempt: 1, trace: None });
         assert_eq!(telemetry.trace(10).len(), 2, "the load and the decision");
     }
 

@@ -2,7 +2,7 @@
 
 use bindings::{
     exports::lantern::module::aggregates::{
-        Aggregate, Command, Description, Event, Guest, GuestAggregate, NewEvent, Rejection, TraceContext,
+        Aggregate, Command, Description, Event, Guest, GuestAggregate, NewEvent, Refusal, TraceContext,
     },
     lantern::module::types::Payload,
 };
@@ -43,7 +43,7 @@ impl GuestAggregate for Nothing {
         Ok(())
     }
 
-    fn decide(&self, _: TraceContext, _: Command) -> Result<Vec<NewEvent>, Rejection> {
+    fn decide(&self, _: TraceContext, _: Vec<Event>, _: Command) -> Result<Vec<NewEvent>, Refusal> {
         Ok(vec![NewEvent {
             event_type: "Nodded".to_owned(),
             schema_version: 1,
