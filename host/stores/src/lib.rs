@@ -3,12 +3,15 @@
 //! Every backend is a folder with the same file names: `log`, `read_model`, `journal` and `snapshots` implement the
 //! port of that name in `lantern-core`. What follows from the promises of the ports and not from a backend stands beside
 //! the folders: `contract` (a feature) proves the promises, `decide` says what becomes of an append, `page` how much one
-//! read returns; `tables` keeps the SQL tables of modules in SQLite, for both backends. A backend knows no other.
+//! read returns, `scan` which keys a scan covers; `cache` remembers documents for guests, and `tables` keeps the SQL tables of
+//! modules in SQLite, for memory and SQLite. A backend knows no other.
 
 #![warn(missing_docs)]
 
+mod cache;
 mod decide;
 mod page;
+mod scan;
 mod tables;
 
 #[cfg(any(test, feature = "contract"))]

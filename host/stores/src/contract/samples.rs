@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lantern_core::{
     Append, Appended, Batch, Digest, Documents, Event, EventId, EventType, Expected, Filter, Generation, Kind, Log,
-    Metadata, NewEvent, Payload, Position, Scheduled, Snapshot, StreamName, Subject, Timestamp, TraceContext, Version,
-    log::AppendError,
+    Metadata, NewEvent, Payload, Position, Scheduled, Snapshot, StreamName, Subject, Timestamp, TraceContext, Value,
+    Version, View, log::AppendError, read_model::ReadModelError,
 };
 
 pub(crate) fn stream(name: &str) -> StreamName {
@@ -157,6 +157,11 @@ pub(crate) fn batch(from: u64, until: u64) -> Batch {
 /// A batch that writes documents of one collection.
 pub(crate) fn writing(from: u64, until: u64, collection: &str, changes: &[(&str, Option<&str>)]) -> Batch {
     Batch { documents: Arc::new(documents(collection, changes)), ..batch(from, until) }
+}
+
+/// What a guest sees at a key, on a thread that may block.
+pub(crate) fn look(view: &dyn View, collection: &str, key: &str) -> Result<Option<Value>, ReadModelError> {
+    tokio::task::block_in_place(|| view.get(collection, key))
 }
 
 pub(crate) fn documents(collection: &str, changes: &[(&str, Option<&str>)]) -> Documents {

@@ -4,16 +4,33 @@
 //! ```text
 //!  database ─▶ address, connection      one pool a host, the server found by a URL
 //!          └─▶ migrations ─▶ schema     tables made and brought up to date under a lock
+//!
+//!  read models: read_model ─▶ generation                 a schema each, beside that of the log
+//!                         └▶ storage ─▶ commit          one fenced transaction a batch, usually one statement
+//!                                   └▶ view, filter     what guests read, remembered
+//!                                   └▶ lines            connections for the threads of guests
 //! ```
 
 mod address;
+mod commit;
 mod connection;
 mod database;
+mod documents;
+mod filter;
+mod generation;
+mod keys;
+mod lines;
 mod migrations;
+mod parked;
+mod read_model;
+mod schedules;
 mod schema;
+mod storage;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use connection::OpenError;
 pub use database::Database;
+pub use read_model::ReadModels;

@@ -3,7 +3,7 @@
 use lantern_core::{Digest, Document, Position, Value, digest::ReadModelDigest, documents::Scan};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::ValueRef};
 
-use crate::tables;
+use crate::{scan::Keys, tables};
 
 /// The number of a collection, if it has documents.
 pub(super) fn collection(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -22,20 +22,15 @@ pub(super) fn get(connection: &Connection, collection: i64, key: &str) -> rusqli
 
 /// Documents in ascending order of the bytes of their keys.
 pub(super) fn scan(connection: &Connection, collection: i64, scan: &Scan) -> rusqlite::Result<Vec<Document>> {
-    let after = scan.after.as_deref().filter(|after| *after >= scan.prefix.as_str());
-    let (first, low) = match after {
-        Some(after) => (">", after),
-        None => (">=", scan.prefix.as_str()),
-    };
-    let high = beyond(&scan.prefix);
-    let last = if high.is_some() { "and key < ?4" } else { "" };
+    let Keys { first, beyond } = Keys::of(scan);
+    let last = if beyond.is_some() { "and key < ?4" } else { "" };
     let query = format!(
-        "select key, value from lantern_document where collection = ?1 and key {first} ?2 {last} order by key limit ?3"
+        "select key, value from lantern_document where collection = ?1 and key >= ?2 {last} order by key limit ?3"
     );
     let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
-    let bounds: [&dyn rusqlite::ToSql; 4] = [&collection, &low, &limit, &high];
+    let bounds: [&dyn rusqlite::ToSql; 4] = [&collection, &first, &limit, &beyond];
     let mut statement = connection.prepare_cached(&query)?;
-    let wanted = bounds.into_iter().take(if high.is_some() { 4 } else { 3 });
+    let wanted = bounds.into_iter().take(if beyond.is_some() { 4 } else { 3 });
     let documents = statement
         .query_map(params_from_iter(wanted), |row| Ok(Document { key: row.get(0)?, value: value(row, 1)? }))?;
     documents.collect()
@@ -70,32 +65,5 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
     match row.get_ref(column)? {
         ValueRef::Text(text) => str::from_utf8(text).map_err(|error| rusqlite::Error::Utf8Error(column, error)),
         other => Err(rusqlite::Error::InvalidColumnType(column, "text".into(), other.data_type())),
-    }
-}
-
-/// The first text after all that begin with a prefix; `None` when there is none.
-fn beyond(prefix: &str) -> Option<String> {
-    let mut characters: Vec<char> = prefix.chars().collect();
-    while let Some(last) = characters.pop() {
-        // The order of UTF-8 is that of the characters, and a range of characters steps over the surrogates.
-        if let Some(next) = (last..=char::MAX).nth(1) {
-            characters.push(next);
-            return Some(characters.into_iter().collect());
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::beyond;
-
-    #[test]
-    fn the_text_beyond_a_prefix_is_the_next_one() {
-        assert_eq!(beyond("ab").as_deref(), Some("ac"));
-        assert_eq!(beyond("a\u{10FFFF}").as_deref(), Some("b"));
-        assert_eq!(beyond("\u{D7FF}").as_deref(), Some("\u{E000}"));
-        assert_eq!(beyond("\u{10FFFF}"), None);
-        assert_eq!(beyond(""), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The backend in PostgreSQL keeps the contract, beside other hosts and when connections break.
 
 mod open;
+mod read_model;
 
 use std::{env, thread};
 
@@ -45,7 +46,7 @@ impl Drop for Schema {
     fn drop(&mut self) {
         let statement = format!(
             "do $$ declare name text; begin
-                for name in select nspname from pg_namespace where nspname = '{0}' or nspname like '{0}\\_%' loop
+                for name in select nspname from pg_namespace where starts_with(nspname, '{0}') loop
                     execute format('drop schema %I cascade', name);
                 end loop;
             end $$",
