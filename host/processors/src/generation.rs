@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    EventId, Filter, Generation, Happening, Kind, Module, Position, ReadModel, State, Subject, journal::FailurePolicy,
-    log::LogError,
+    EventId, Filter, Generation, Happening, Kind, Log, Module, Position, ReadModel, State, Subject,
+    journal::FailurePolicy, log::LogError,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -98,12 +98,17 @@ pub(crate) async fn strayed(run: &Run, position: Position, event: Option<EventId
         )));
     }
     let Some(event) = event else { return Ok(None) };
-    let page = run.ports.log.read(Position(position.0 - 1), &Filter::all(), 1).await?;
-    let found = page.events.first().map(|event| event.id);
+    let found = event_at(&*run.ports.log, position).await?;
     Ok((found != Some(event)).then(|| {
         format!(
             "the log has another event at the checkpoint {position} than the one handled: it was replaced or went \
              back in time; restore the log, or begin anew: rebuild a projection, deploy a handler again"
         )
     }))
+}
+
+/// The event at a position: the proof that a checkpoint belongs to the log, whether or not a module wants it.
+pub(crate) async fn event_at(log: &dyn Log, position: Position) -> Result<Option<EventId>, LogError> {
+    let page = log.read(Position(position.0 - 1), &Filter::all(), 1).await?;
+    Ok(page.events.first().map(|event| event.id))
 }

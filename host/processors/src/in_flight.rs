@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Batch, Digest, Documents, Fate, Lease, Log, Module, Position, ReadModel, log::AppendError, read_model::CommitError,
+    Batch, Digest, Documents, Fate, Lease, Log, Module, Position, ReadModel,
+    log::{AppendError, LogError},
+    read_model::CommitError,
 };
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::{
     emission::{Group, emit},
+    generation::event_at,
     timers,
 };
 
@@ -40,6 +43,8 @@ pub(crate) enum Unwritten {
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error(transparent)]
+    Proof(#[from] LogError),
+    #[error(transparent)]
     Commit(#[from] CommitError),
 }
 
@@ -62,8 +67,11 @@ pub(crate) struct Writing {
 
 impl Writing {
     /// Appends, then commits. Says how many events were emitted.
-    pub(crate) async fn write(self) -> Result<u64, Unwritten> {
+    pub(crate) async fn write(mut self) -> Result<u64, Unwritten> {
         let emitted = emit(&*self.log, &self.emitted).await?;
+        if self.batch.last_event.is_none() && self.batch.until > self.batch.from {
+            self.batch.last_event = event_at(&*self.log, self.batch.until).await?;
+        }
         match &self.timers {
             Some(timers) if !self.batch.schedules.is_empty() => timers.commit(&self.batch).await?,
             _ => self.read_model.commit(self.lease, &self.batch).await?,

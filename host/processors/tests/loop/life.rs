@@ -128,3 +128,23 @@ async fn a_log_that_was_replaced_halts_the_projection() {
     let status = host.until(|status| status.state == State::Error).await;
     assert!(status.last_error.unwrap().message.contains("another event at the checkpoint"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_differs_only_in_events_nobody_wanted_halts_the_projection() {
+    let mut host = Host::start().await;
+    host.deploy(noting().wanting("Order")).await;
+    host.append("Order-1", "1").await;
+    // So many that the checkpoint moves over them.
+    for _ in 0..11_000 {
+        host.append("Other-1", "1").await;
+    }
+    host.caught_up().await;
+
+    host.replace_log().await;
+    for _ in 0..11_002 {
+        host.append("Other-1", "1").await;
+    }
+    host.restart().await;
+    let status = host.until(|status| status.state == State::Error).await;
+    assert!(status.last_error.unwrap().message.contains("another event at the checkpoint"));
+}
