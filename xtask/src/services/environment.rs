@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 /// Every variable, and what it holds. A server whose first variable the caller has set is the caller's, and is used as it
 /// is.
 pub(crate) const VARIABLES: [(&str, &str); 13] = [
-    ("LANTERN_TEST_POSTGRES_URL", "a PostgreSQL database whose user may make databases; TLS is offered"),
+    ("LANTERN_TEST_POSTGRES_URL", "a PostgreSQL database whose user may make databases and roles; TLS is offered"),
     ("LANTERN_TEST_REDIS_URL", "a Redis, its password included"),
     ("LANTERN_TEST_REDIS_TLS_URL", "the same over TLS"),
     ("LANTERN_TEST_RABBITMQ_URL", "a RabbitMQ, user and password included"),

@@ -78,7 +78,9 @@ pub(super) async fn rows_are_kept_with_their_batch(models: &dyn ReadModels) {
     drop(both);
     assert_eq!(found(&*model, "select word, number from word order by word").await, ["one 1", "two 2"]);
     assert_eq!(model.get("c", "k").await.unwrap().as_deref(), Some("1"));
-    assert_eq!(model.view().get("c", "k").unwrap().as_deref(), Some("1"));
+    let view = model.view();
+    let seen = tokio::task::spawn_blocking(move || view.get("c", "k").unwrap()).await.unwrap();
+    assert_eq!(seen.as_deref(), Some("1"));
     assert_eq!(model.checkpoint().await.unwrap().position, Position(5));
     let again = models.open(&generation("orders", 1)).await.unwrap();
     assert_eq!(found(&*again, "select count(*) from word").await, ["2"]);
@@ -358,8 +360,8 @@ pub(super) async fn queries_of_operators_only_read(models: &dyn ReadModels) {
     let model = begun(models).await;
     let (lease, _) = model.take().await.unwrap();
     commit_words(&*model, lease, 0, &["one"]).await;
-    model.commit(lease, &writing(1, 2, "c", &[("k", Some("{\"a\":7}"))])).await.unwrap();
-    assert_eq!(found(&*model, "select collection, key, value from lantern_documents").await, ["c k {\"a\":7}"]);
+    model.commit(lease, &writing(1, 2, "c", &[("k", Some("7"))])).await.unwrap();
+    assert_eq!(found(&*model, "select collection, key, value from lantern_documents").await, ["c k 7"]);
     let one = [SqlValue::Text("one".into())];
     let counted = model.query("select count(*) from word where word = $1", &one, &AMPLE).await.unwrap();
     assert_eq!(shown(&counted), ["1"]);

@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection, Row, postgres::PgRow, query, query_as, quer
 use super::{
     generation::Schema,
     keys::{escape, unescape},
+    work,
 };
 use crate::scan::Keys;
 
@@ -54,7 +55,7 @@ pub(super) async fn scan(
     wanted.try_map(document).fetch_all(connection).await
 }
 
-/// The digest of all documents, and the position they belong to.
+/// The digest of all documents and SQL tables, and the position they belong to.
 pub(super) async fn digest(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<(Position, Digest)> {
     const COLLECTIONS: &str = "select id, name from $schema.lantern_collection order by name";
     const DOCUMENTS: &str = "select key, value from $schema.lantern_document where collection = $1 order by key";
@@ -72,6 +73,7 @@ pub(super) async fn digest(connection: &mut PgConnection, schema: &Schema) -> sq
             digest.add(&name, &unescape(row.try_get(0)?), row.try_get(1)?);
         }
     }
+    work::digest(&mut moment, schema, &mut digest).await?;
     moment.rollback().await?;
     Ok((Position(position.cast_unsigned()), digest.finish()))
 }

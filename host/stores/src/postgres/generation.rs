@@ -10,6 +10,9 @@ const LAYOUT: i32 = 1;
 /// The longest name PostgreSQL keeps, in bytes.
 const MAX_NAME: usize = 63;
 
+/// What the name of the schema of a module's SQL tables ends with.
+const TABLES_OF: &str = "$sql";
+
 /// How much of a digest stands in a name for what did not fit, in bytes.
 const DIGITS: usize = 12;
 
@@ -73,6 +76,8 @@ const TABLES: &str = r#"
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Schema {
     quoted: String,
+    /// The schema of the SQL tables of the module.
+    tables: String,
 }
 
 impl Schema {
@@ -80,7 +85,7 @@ impl Schema {
     /// contain a `$`, so no two generations share a name, those of other logs in the database included.
     pub(super) fn new(base: &str, generation: &Generation) -> Self {
         let (processor, number) = (generation.processor.as_str(), generation.number.to_string());
-        let room = MAX_NAME.saturating_sub(base.len() + number.len() + 2);
+        let room = MAX_NAME.saturating_sub(base.len() + number.len() + 2 + TABLES_OF.len());
         let name = if processor.len() <= room {
             format!("{base}${processor}${number}")
         } else {
@@ -89,14 +94,24 @@ impl Schema {
             let kept = &processor[..room.saturating_sub(DIGITS + 1)];
             format!("{base}${kept}${digest}${number}")
         };
-        Self { quoted: format!("\"{name}\"") }
+        Self { quoted: format!("\"{name}\""), tables: format!("\"{name}{TABLES_OF}\"") }
     }
 
-    /// A statement in which `$schema` stands for the schema.
+    /// A statement in which `$schema` stands for the schema, and `$tables` for that of the module's SQL tables.
     pub(super) fn statement(&self, text: &str) -> AssertSqlSafe<String> {
         // Nothing is put in but the quoted name of a schema, whose characters are none that end a quoted name.
-        AssertSqlSafe(text.replace("$schema", &self.quoted))
+        AssertSqlSafe(text.replace("$schema", &self.quoted).replace("$tables", &self.tables))
     }
+
+    /// A statement in which `$schema` and `$tables` stand for the two schemas, and `$role` for the role of a build's module.
+    pub(super) fn statement_of(&self, identity: Uuid, text: &str) -> AssertSqlSafe<String> {
+        self.statement(&text.replace("$role", &format!("\"{}\"", role(identity))))
+    }
+}
+
+/// The role as which the statements of a module run on the SQL tables of a build.
+pub(super) fn role(identity: Uuid) -> String {
+    format!("lantern_{}", identity.simple())
 }
 
 /// The identity of the build that is there, drawn when its tables were made; `None` when there is none.
@@ -146,19 +161,25 @@ pub(super) async fn find_or_make(
 pub(super) async fn remove(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
     let mut transaction = connection.begin().await?;
     lock(&mut transaction, schema).await?;
-    if find(&mut transaction, schema).await?.is_none() {
-        return transaction.rollback().await;
-    }
+    let Some(found) = find(&mut transaction, schema).await? else { return transaction.rollback().await };
     // The table that a commit locks first, so that the two never wait for each other.
     raw_sql(schema.statement("lock table $schema.lantern_checkpoint in access exclusive mode"))
         .execute(&mut *transaction)
         .await?;
-    raw_sql(schema.statement("drop schema $schema cascade")).execute(&mut *transaction).await?;
+    let schemas = "drop schema $schema cascade; drop schema if exists $tables cascade";
+    raw_sql(schema.statement(schemas)).execute(&mut *transaction).await?;
+    let has_role: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+        .bind(role(found.identity))
+        .fetch_one(&mut *transaction)
+        .await?;
+    if has_role {
+        raw_sql(schema.statement_of(found.identity, "drop role $role")).execute(&mut *transaction).await?;
+    }
     transaction.commit().await
 }
 
 /// Waits until nobody else makes or removes the schema.
-async fn lock(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
+pub(super) async fn lock(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('lantern generation ' || $1, 0))")
         .bind(&schema.quoted)
         .execute(connection)

@@ -9,6 +9,7 @@
 //!                         └▶ storage ─▶ commit          one fenced transaction a batch, usually one statement
 //!                                   └▶ view, filter     what guests read, remembered
 //!                                   └▶ lines            connections for the threads of guests
+//!                                   └▶ tables ─▶ work   the transaction of a module's SQL tables
 //! ```
 
 mod address;
@@ -26,7 +27,11 @@ mod read_model;
 mod schedules;
 mod schema;
 mod storage;
+mod tables;
+mod values;
 mod view;
+mod words;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -14,16 +14,18 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Parked, Position, ReadModel, Scheduled,
-    StreamName, Value, View,
+    Batch, Checkpoint, Digest, Document, EventId, Generation, Lease, Migration, Parked, Position, ReadModel, Scheduled,
+    SqlError, SqlValue, StreamName, Tables, TablesError, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
 };
+use sqlx::PgPool;
 use tokio::time;
 
 use super::{
     Database,
-    connection::describe,
+    connection::{self, describe},
     documents,
     generation::{self, Found, Schema},
     lines::Lines,
@@ -38,6 +40,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub struct ReadModels {
     database: Database,
     lines: Arc<Lines>,
+    /// For the transactions of SQL tables, which last: they must not take the connections of all others.
+    transactions: PgPool,
     generations: Arc<Generations>,
 }
 
@@ -49,9 +53,10 @@ impl ReadModels {
     #[must_use]
     pub fn new(database: Database) -> Self {
         let lines = Arc::new(Lines::new(database.options().clone()));
+        let transactions = connection::pool(database.options().clone());
         let generations: Arc<Generations> = Arc::default();
         tokio::spawn(rest(Arc::downgrade(&generations)));
-        Self { database, lines, generations }
+        Self { database, lines, transactions, generations }
     }
 
     fn schema(&self, generation: &Generation) -> Schema {
@@ -94,8 +99,8 @@ impl ReadModels {
         if let Some(storage) = there {
             return storage.clone();
         }
-        let (database, lines) = (self.database.clone(), self.lines.clone());
-        let storage = Arc::new(Storage::new(generation.clone(), schema, found.identity, database, lines));
+        let (database, connections) = (self.database.clone(), (self.lines.clone(), self.transactions.clone()));
+        let storage = Arc::new(Storage::new(generation.clone(), schema, found.identity, database, connections));
         if let Some(stale) = generations.insert(generation.clone(), storage.clone()) {
             stale.remove();
         }
@@ -179,6 +184,14 @@ impl ReadModel for Handle {
 
     async fn scan(&self, collection: &str, scan: &Scan) -> Result<Vec<Document>, ReadModelError> {
         self.0.ask(async |connection, schema| documents::scan(connection, schema, collection, scan).await).await
+    }
+
+    async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        self.0.tables(migrations).await
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue], budget: &Budget) -> Result<Rows, SqlError> {
+        self.0.query(statement, parameters, budget).await
     }
 
     async fn digest(&self) -> Result<(Position, Digest), ReadModelError> {

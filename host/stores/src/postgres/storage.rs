@@ -9,11 +9,13 @@ use std::{
 };
 
 use lantern_core::{
-    Batch, Checkpoint, Document, EventId, Generation, Lease, Position, Value, View,
+    Batch, Checkpoint, Document, EventId, Generation, Lease, Migration, Position, SqlError, SqlValue, Tables,
+    TablesError, Value, View,
     documents::Scan,
     read_model::{CommitError, ReadModelError},
+    sql::{Budget, Rows},
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use tokio::{sync::Mutex, time};
 use uuid::Uuid;
 
@@ -24,7 +26,9 @@ use super::{
     documents,
     generation::{Found, Schema},
     lines::Lines,
+    tables::Kept,
     view::GuestView,
+    work,
 };
 
 /// How long an answer is waited for, and the digest of all documents.
@@ -41,6 +45,9 @@ pub(super) struct Storage {
     view: GuestView,
     /// Commits follow one another.
     memory: Mutex<Memory>,
+    /// For the transactions of SQL tables, which last: they must not take the connections of all others.
+    transactions: PgPool,
+    tables: Kept,
     used: AtomicBool,
     removed: AtomicBool,
 }
@@ -52,7 +59,7 @@ impl Storage {
         schema: Schema,
         identity: Uuid,
         database: Database,
-        lines: Arc<Lines>,
+        (lines, transactions): (Arc<Lines>, PgPool),
     ) -> Self {
         Self {
             generation,
@@ -62,6 +69,8 @@ impl Storage {
             lines,
             view: GuestView::default(),
             memory: Mutex::default(),
+            transactions,
+            tables: Kept::default(),
             used: AtomicBool::new(true),
             removed: AtomicBool::new(false),
         }
@@ -74,6 +83,8 @@ impl Storage {
 
     /// Takes the generation over.
     pub(super) async fn take(&self) -> Result<(Lease, Checkpoint), ReadModelError> {
+        // What the owner before has not committed is not to be.
+        self.tables.give_up().await;
         let mut memory = self.memory.lock().await;
         let taken = self.ask(async |connection, schema| commit::take(connection, schema, self.identity).await).await?;
         let checkpoint = taken.ok_or_else(|| self.unknown())?;
@@ -85,7 +96,11 @@ impl Storage {
 
     /// Commits a batch.
     pub(super) async fn commit(&self, lease: Lease, batch: &Batch) -> Result<(), CommitError> {
+        if let Some(tables) = &batch.tables {
+            return self.commit_tables(lease, batch, tables.id()).await;
+        }
         let fenced = CommitError::Fenced { expected: batch.from, epoch: lease.epoch };
+        let _turn = self.tables.turn().await;
         let mut memory = self.memory.lock().await;
         let commit = async |connection: &mut PgConnection, schema: &Schema| {
             commit::commit(connection, schema, self.identity, &mut memory, lease, batch).await
@@ -102,6 +117,61 @@ impl Storage {
             Ok(Ended::Fenced) | Err(ReadModelError::Unknown(_)) => Err(fenced),
             Err(ReadModelError::Unavailable(reason)) => Err(CommitError::Unavailable(reason)),
         }
+    }
+
+    /// Commits a batch in the transaction of its tables.
+    async fn commit_tables(&self, lease: Lease, batch: &Batch, id: u64) -> Result<(), CommitError> {
+        let fenced = CommitError::Fenced { expected: batch.from, epoch: lease.epoch };
+        let unavailable = |reason: String| CommitError::Unavailable(format!("{}: {reason}", self.generation));
+        let Some(mut work) = self.tables.take(id).await else {
+            let checkpoint = self.checkpoint().await.map_err(|error| unavailable(error.to_string()))?;
+            let fits = checkpoint.position == batch.from && checkpoint.epoch == lease.epoch;
+            return Err(if fits { unavailable("the transaction of its tables was lost".into()) } else { fenced });
+        };
+        let mut memory = self.memory.lock().await;
+        let connection = work.as_host().await.map_err(|error| unavailable(error.to_string()))?;
+        let ended = commit::commit(connection, &self.schema, self.identity, &mut memory, lease, batch).await;
+        let ended = match ended {
+            Ok(Ended::Committed) => work.commit().await.map(Ok),
+            Ok(other) => Ok(Err(other)),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(Ok(ran)) => {
+                self.tables.committed(ran);
+                self.view.refresh(&batch.documents);
+                Ok(())
+            }
+            Ok(Err(Ended::WentBack(position))) => Err(unavailable(format!(
+                "the server has lost commits in a crash: the checkpoint is at {position}, it was at {}",
+                batch.from
+            ))),
+            Ok(Err(_)) => Err(fenced),
+            Err(error) => {
+                // Nobody knows what is committed.
+                *memory = Memory::default();
+                Err(unavailable(describe(&error)))
+            }
+        }
+    }
+
+    /// Opens a transaction for the tables of a module.
+    pub(super) async fn tables(&self, migrations: &[Migration]) -> Result<Arc<dyn Tables>, TablesError> {
+        self.present()?;
+        Ok(Arc::new(self.tables.open(&self.transactions, (&self.schema, self.identity), migrations).await?))
+    }
+
+    /// Answers a query of an operator.
+    pub(super) async fn query(
+        &self,
+        statement: &str,
+        parameters: &[SqlValue],
+        budget: &Budget,
+    ) -> Result<Rows, SqlError> {
+        self.present().map_err(|error| SqlError::Unavailable(error.to_string()))?;
+        self.tables.tidy().await;
+        let of = (&self.schema, self.identity);
+        work::query_as_module(&self.transactions, of, (statement, parameters), budget).await
     }
 
     /// Removes the schedules of events that were emitted.

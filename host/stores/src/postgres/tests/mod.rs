@@ -2,6 +2,7 @@
 
 mod open;
 mod read_model;
+mod tables;
 
 use std::{env, thread};
 

@@ -69,6 +69,18 @@ async fn the_read_models_keep_the_contract() {
     contract::read_models(make).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_tables_keep_the_contract() {
+    let schemas = Mutex::new(Vec::new());
+    let make = async || {
+        let schema = Schema::new();
+        let models = ReadModels::new(schema.open().await);
+        schemas.lock().unwrap().push(schema);
+        models
+    };
+    contract::tables(make).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generation_is_the_same_to_another_host() {
     let schema = Schema::new();
