@@ -12,6 +12,7 @@ use lantern_core::{
     AggregateInstance, AggregateModule, Digest, Event, Grants, Kind, Name, Subject, Timestamp,
     journal::{AggregateDeployment, SnapshotPolicy},
     module::{Failure, Settings},
+    standing::Standing,
 };
 
 use crate::{Status, counters::Tallies, means::Means};
@@ -66,6 +67,8 @@ impl Edition {
 
 /// An aggregate as it is deployed.
 pub(crate) struct Aggregate {
+    /// The entry of the journal that deployed it.
+    pub(crate) entry: u64,
     pub(crate) category: Arc<Category>,
     pub(crate) deployment: AggregateDeployment,
     pub(crate) deployed_at: Timestamp,
@@ -80,7 +83,7 @@ pub(crate) struct Aggregate {
 pub(crate) enum Previous {
     /// Still loaded.
     Loaded(Arc<dyn AggregateModule>),
-    /// From before the host started.
+    /// From before the host started, or from another host.
     Known(Digest),
 }
 
@@ -96,22 +99,22 @@ impl Previous {
 impl Aggregate {
     pub(crate) fn new(
         name: Name,
-        deployment: AggregateDeployment,
-        deployed_at: Timestamp,
+        standing: &Standing<AggregateDeployment>,
         module: Arc<dyn AggregateModule>,
-        previous: Option<Digest>,
         means: Arc<Means>,
     ) -> Self {
         let source = format!("/aggregates/{name}").into();
         let category = Arc::new(Category { name, source, tallies: Tallies::default(), removed: AtomicBool::default() });
+        let deployment = standing.deployment.clone();
         let edition = Edition { module, policy: deployment.snapshots, category: category.clone(), means };
         Self {
+            entry: standing.entry,
             category,
             deployment,
-            deployed_at,
+            deployed_at: standing.deployed_at,
             changing: tokio::sync::Mutex::default(),
             edition: RwLock::new(Arc::new(edition)),
-            previous: Mutex::new(previous.map(Previous::Known)),
+            previous: Mutex::new(standing.previous.map(Previous::Known)),
         }
     }
 
@@ -136,11 +139,22 @@ impl Aggregate {
         Arc::new(Edition { module, policy: edition.policy, category, means })
     }
 
-    /// Puts another module in charge and keeps the one before for a rollback.
-    pub(crate) fn change(&self, next: Arc<Edition>) {
+    /// Puts another module in charge. The one to go back to is kept loaded where it is the one before.
+    pub(crate) fn change(&self, next: Arc<Edition>, previous: Option<Digest>) {
         let mut edition = self.edition.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *edition, next);
-        *self.previous_mut() = Some(Previous::Loaded(before.module.clone()));
+        let before = std::mem::replace(&mut *edition, next).module.clone();
+        *self.previous_mut() = previous.map(|previous| match before.digest() {
+            digest if digest == previous => Previous::Loaded(before),
+            _ => Previous::Known(previous),
+        });
+    }
+
+    /// Notes what a rollback goes back to.
+    pub(crate) fn go_back_to(&self, previous: Option<Digest>) {
+        let mut known = self.previous_mut();
+        if known.as_ref().map(Previous::digest) != previous {
+            *known = previous.map(Previous::Known);
+        }
     }
 
     /// From now on nothing is kept of it any more.

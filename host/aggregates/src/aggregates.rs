@@ -1,5 +1,5 @@
 //! The aggregates of a host: takes commands and does what operators ask. What is deployed is the fold of the journal,
-//! so a host that starts again goes on with what it had before.
+//! which is followed: a host that starts again goes on with what it had before, and what another host changes changes here.
 
 use std::{
     collections::BTreeMap,
@@ -10,19 +10,19 @@ use std::{
 };
 
 use lantern_core::{
-    AggregateModule, Command, Digest, Entry, Happening, Kind, Name, StreamName, Version,
-    journal::{AggregateDeployment, SnapshotPolicy},
+    Command, Digest, Entry, Happening, Kind, Name, StreamName, Version,
+    journal::{AggregateDeployment, SnapshotPolicy, follow},
     module::Limits,
-    standing::standing,
+    standing::Standings,
 };
 use tokio::sync::Semaphore;
 
 use crate::{
     Answer, Capacity, CommandError, Counters, Crowd, Ports, Refusal, Shown, Status, Swapped, Taken,
-    aggregate::{Aggregate, Previous, settings, subject},
+    aggregate::{Aggregate, settings, subject},
     crew::Crew,
+    deployed::{Told, next},
     dry_run::{DryRun, dry_run},
-    loaded::Loaded,
     means::Means,
     repeated::first_answer,
     send::{Ending, Sending},
@@ -51,17 +51,17 @@ pub struct Aggregates {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    means: Arc<Means>,
-    crew: Crew,
-    warm: Warm,
+pub(crate) struct Shared {
+    pub(crate) means: Arc<Means>,
+    pub(crate) crew: Crew,
+    pub(crate) warm: Warm,
     /// One permit a command: bounds them, and tells when the last one has ended.
     commands: Semaphore,
     is_closed: AtomicBool,
     capacity: Capacity,
-    deployed: RwLock<BTreeMap<String, Arc<Aggregate>>>,
-    /// Held while aggregates are deployed or removed: one at a time.
-    deploying: tokio::sync::Mutex<()>,
+    pub(crate) deployed: RwLock<BTreeMap<String, Arc<Aggregate>>>,
+    /// The journal as far as it is known. Held while what is deployed is changed: one change at a time.
+    pub(crate) told: tokio::sync::Mutex<Told>,
 }
 
 /// Whether a command can have been sent before.
@@ -72,34 +72,31 @@ enum Identity {
 }
 
 impl Aggregates {
-    /// Loads the module of everything the journal says is deployed.
+    /// Loads the module of everything the journal says is deployed, and follows the journal from then on.
     ///
     /// A module that cannot be loaded is an error: the host must not serve half of what it was told to.
     pub async fn start(ports: Ports, capacity: Capacity) -> Result<Self, Refusal> {
-        let deployed = standing(ports.journal.entries().await?, Kind::Aggregate, |happening| match happening {
+        let told: Told = Standings::new(Kind::Aggregate, |happening| match happening {
             Happening::AggregateDeployed(deployment) => Some((deployment.clone(), deployment.module)),
             _ => None,
         });
+        let end = ports.journal.end();
         let crew = Crew::new(ports.threads.clone());
-        let means = Arc::new(Means::new(ports, &capacity));
-        let mut aggregates = BTreeMap::new();
-        for (name, own) in deployed {
-            let module = means.ports.library.load_aggregate(own.module, &settings(&name, &own.deployment)).await?;
-            let key = name.as_str().to_owned();
-            let aggregate = Aggregate::new(name, own.deployment, own.deployed_at, module, own.previous, means.clone());
-            aggregates.insert(key, Arc::new(aggregate));
-        }
         let shared = Shared {
-            means,
+            means: Arc::new(Means::new(ports, &capacity)),
             crew,
             warm: Warm::new(capacity),
             commands: Semaphore::new(capacity.commands as usize),
             is_closed: AtomicBool::default(),
             capacity,
-            deployed: RwLock::new(aggregates),
-            deploying: tokio::sync::Mutex::default(),
+            deployed: RwLock::default(),
+            told: tokio::sync::Mutex::new(told),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        shared.catch_up(&mut *shared.told.lock().await).await?;
+        let follower = Arc::downgrade(&shared);
+        tokio::spawn(follow(end, move || next(follower.clone())));
+        Ok(Self { shared })
     }
 
     /// Carries out a command whose id its sender chose: sent a second time, it has no second effect, and the first
@@ -155,7 +152,7 @@ impl Aggregates {
             sending.run(&mut kept).await
         };
         drop(under_way);
-        self.dismiss(warm.evict(&means.bytes));
+        self.shared.dismiss(warm.evict(&means.bytes));
         // Decided anew, a command that was sent before may come to anything but new events of its own.
         let may_be_there = match &ending {
             Ok(Ending::Appended(_)) => false,
@@ -174,41 +171,43 @@ impl Aggregates {
 
     /// Deploys an aggregate.
     pub async fn deploy(&self, deploy: Deploy) -> Result<Status, Refusal> {
-        let _one = self.shared.deploying.lock().await;
         let Deploy { name, module, config, limits, snapshots } = deploy;
         if StreamName::new(format!("{name}-1")).is_ok_and(|stream| stream.category() != name.as_str()) {
             return Err(Refusal::NoCategory(name));
         }
-        if self.shared.is_closed.load(Ordering::Acquire) {
-            return Err(Refusal::ShuttingDown);
-        }
-        if self.aggregate(&name).is_ok() {
-            return Err(Refusal::Exists(name));
-        }
         let means = &self.shared.means;
         let deployment = AggregateDeployment { module, config, limits, snapshots };
-        let loaded = means.ports.library.load_aggregate(module, &settings(&name, &deployment)).await?;
-        // Whatever an interrupted removal may have left is not this aggregate's.
-        means.archive.forget(name.as_str()).await?;
-        let happening = Happening::AggregateDeployed(deployment.clone());
-        let entry = means.ports.journal.append(&subject(&name), happening).await?;
-        let aggregate = Aggregate::new(name.clone(), deployment, entry.at, loaded, None, means.clone());
-        let status = aggregate.status();
-        self.change_deployed(|deployed| drop(deployed.insert(name.as_str().to_owned(), Arc::new(aggregate))));
-        Ok(status)
+        let mut change = self.shared.change().await?;
+        loop {
+            if self.shared.is_closed.load(Ordering::Acquire) {
+                return Err(Refusal::ShuttingDown);
+            }
+            if self.aggregate(&name).is_ok() {
+                return Err(Refusal::Exists(name));
+            }
+            means.ports.library.load_aggregate(module, &settings(&name, &deployment)).await?;
+            // Whatever an interrupted removal may have left is not this aggregate's.
+            means.archive.forget(name.as_str()).await?;
+            let happening = Happening::AggregateDeployed(deployment.clone());
+            if change.write(&name, happening).await? {
+                return self.status(&name);
+            }
+        }
     }
 
     /// Removes an aggregate with its snapshots. Its events stay.
     pub async fn remove(&self, name: &Name) -> Result<(), Refusal> {
-        let _one = self.shared.deploying.lock().await;
         let aggregate = self.aggregate(name)?;
         let _changing = aggregate.changing.try_lock().map_err(|_| Refusal::Busy(name.clone()))?;
-        let means = &self.shared.means;
-        means.ports.journal.append(&aggregate.subject(), Happening::Removed).await?;
-        self.change_deployed(|deployed| drop(deployed.remove(name.as_str())));
-        aggregate.retire();
-        self.dismiss(self.shared.warm.forget(name.as_str()));
-        if let Err(error) = means.archive.forget(name.as_str()).await {
+        let mut change = self.shared.change().await?;
+        loop {
+            self.aggregate(name)?;
+            if change.write(name, Happening::Removed).await? {
+                break;
+            }
+        }
+        drop(change);
+        if let Err(error) = self.shared.means.archive.forget(name.as_str()).await {
             // The next deployment of the name forgets them before it begins.
             tracing::warn!(aggregate = %name, "{error}");
         }
@@ -239,8 +238,9 @@ impl Aggregates {
         let _changing = aggregate.changing.try_lock().map_err(|_| Refusal::Busy(name.clone()))?;
         let current = aggregate.edition();
         let from = current.module.digest();
+        let same = || Refusal::SameModule { name: name.clone(), module };
         if from == module {
-            return Err(Refusal::SameModule { name: name.clone(), module });
+            return Err(same());
         }
         let ports = &self.shared.means.ports;
         let loaded = ports.library.load_aggregate(module, &settings(name, &aggregate.deployment)).await?;
@@ -254,34 +254,39 @@ impl Aggregates {
             }
         };
         let position = self.shared.means.head();
-        let happening = Happening::Swapped { position, from, to: module };
-        ports.journal.append(&aggregate.subject(), happening).await?;
-        aggregate.change(candidate);
-        self.dismiss(self.shared.warm.forget(name.as_str()));
-        let DryRun { streams, events } = tried;
-        Ok(Swapped { position, from, to: module, dry_run_streams: streams, dry_run_events: events })
+        let mut change = self.shared.change().await?;
+        loop {
+            let now = self.aggregate(name)?.edition().module.digest();
+            if now == module {
+                return Err(same());
+            }
+            if now != from {
+                // Another host has swapped meanwhile: it was not this module that the dry run was held against.
+                return Err(Refusal::Busy(name.clone()));
+            }
+            if change.write(name, Happening::Swapped { position, from, to: module }).await? {
+                let DryRun { streams, events } = tried;
+                return Ok(Swapped { position, from, to: module, dry_run_streams: streams, dry_run_events: events });
+            }
+        }
     }
 
     /// Goes back to the module before the last swap, at once.
     pub async fn rollback(&self, name: &Name) -> Result<Swapped, Refusal> {
         let aggregate = self.aggregate(name)?;
         let _changing = aggregate.changing.try_lock().map_err(|_| Refusal::Busy(name.clone()))?;
-        let module: Arc<dyn AggregateModule> = match aggregate.previous() {
-            None => return Err(Refusal::NothingToRollBack(name.clone())),
-            Some(Previous::Loaded(module)) => module,
-            Some(Previous::Known(digest)) => {
-                let settings = settings(name, &aggregate.deployment);
-                self.shared.means.ports.library.load_aggregate(digest, &settings).await?
+        let mut change = self.shared.change().await?;
+        loop {
+            let aggregate = self.aggregate(name)?;
+            let previous = aggregate.previous().ok_or_else(|| Refusal::NothingToRollBack(name.clone()))?;
+            let (from, to) = (aggregate.edition().module.digest(), previous.digest());
+            // Before the journal says so, since what it says has to be possible.
+            self.shared.load(&aggregate, to).await?;
+            let (position, reason) = (self.shared.means.head(), "by an operator".into());
+            if change.write(name, Happening::RolledBack { position, from, to, reason }).await? {
+                return Ok(Swapped { position, from, to, dry_run_streams: 0, dry_run_events: 0 });
             }
-        };
-        let (from, to) = (aggregate.edition().module.digest(), module.digest());
-        let position = self.shared.means.head();
-        let reason = "by an operator".into();
-        let happening = Happening::RolledBack { position, from, to, reason };
-        self.shared.means.ports.journal.append(&aggregate.subject(), happening).await?;
-        aggregate.change(aggregate.candidate(module));
-        self.dismiss(self.shared.warm.forget(name.as_str()));
-        Ok(Swapped { position, from, to, dry_run_streams: 0, dry_run_events: 0 })
+        }
     }
 
     /// What happened to an aggregate, oldest first; also to one that was removed.
@@ -340,18 +345,11 @@ impl Aggregates {
     /// Takes no more commands, and waits until those under way have ended and their snapshots are written. The caller
     /// bounds the wait.
     pub async fn shutdown(&self) {
-        let _one = self.shared.deploying.lock().await;
+        let _told = self.shared.told.lock().await;
         self.shared.is_closed.store(true, Ordering::Release);
         // Nobody closes the semaphore, so that this cannot fail.
         let _all = self.shared.commands.acquire_many(self.shared.capacity.commands).await;
         self.shared.means.archive.written().await;
-    }
-
-    /// Drops what guests hold, where blocking is allowed.
-    fn dismiss(&self, loaded: Vec<Loaded>) {
-        if !loaded.is_empty() {
-            self.shared.crew.dismiss(loaded);
-        }
     }
 
     fn aggregate(&self, name: &Name) -> Result<Arc<Aggregate>, Refusal> {
@@ -373,10 +371,5 @@ impl Aggregates {
 
     fn all(&self) -> Vec<Arc<Aggregate>> {
         self.shared.deployed.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    fn change_deployed(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<Aggregate>>)) {
-        // Every change is a single insertion or removal, so a panic leaves nothing half-changed.
-        change(&mut self.shared.deployed.write().unwrap_or_else(PoisonError::into_inner));
     }
 }

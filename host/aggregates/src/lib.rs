@@ -18,6 +18,7 @@ mod answer;
 mod archive;
 mod counters;
 mod crew;
+mod deployed;
 mod drafts;
 mod dry_run;
 mod load;

@@ -1,9 +1,10 @@
-//! The port of the journal: the host's own append-only history, beside the log. What a host runs is the fold of it.
+//! The port of the journal: the hosts' own append-only history, beside the log. What they run is the fold of it.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, ops::ControlFlow, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time};
 
 use crate::{Digest, Grants, Kind, Name, Position, Timestamp, module::Limits};
 
@@ -274,12 +275,53 @@ pub struct Entry {
 #[error("the journal failed: {0}")]
 pub struct JournalError(pub String);
 
-/// The host's own history. An entry is durable before it is acknowledged.
+/// The history of what is deployed. An entry is durable before it is acknowledged.
+///
+/// Several hosts may share one journal. Each follows it: what another host wrote takes effect here as if it had been
+/// written here.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Adds an entry.
     async fn append(&self, subject: &Subject, happening: Happening) -> Result<Entry, JournalError>;
 
+    /// Adds an entry provided that the journal ends with the entry `last` (0 for an empty one), so that whoever decides
+    /// on what the journal says decides on all of it. `None` when it goes on after that: nothing was added.
+    async fn append_after(
+        &self,
+        last: u64,
+        subject: &Subject,
+        happening: Happening,
+    ) -> Result<Option<Entry>, JournalError>;
+
+    /// The entries after a sequence, oldest first.
+    async fn entries_after(&self, after: u64) -> Result<Vec<Entry>, JournalError>;
+
     /// All entries, oldest first.
-    async fn entries(&self) -> Result<Vec<Entry>, JournalError>;
+    async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
+        self.entries_after(0).await
+    }
+
+    /// Wakes whoever follows the journal when it may have grown, by this host or another. The number is the sequence of
+    /// the last entry heard of: a hint, the journal is the truth.
+    fn end(&self) -> watch::Receiver<u64>;
+}
+
+/// The pause before a follower that failed tries again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Follows the journal: calls `catch_up` whenever it may have grown. One that fails says so by `Continue(false)` and is
+/// called again after a pause; `Break` ends it, and so does the end of the journal.
+pub async fn follow<F: Future<Output = ControlFlow<(), bool>>>(
+    mut end: watch::Receiver<u64>,
+    mut catch_up: impl FnMut() -> F,
+) {
+    while end.changed().await.is_ok() {
+        loop {
+            match catch_up().await {
+                ControlFlow::Continue(true) => break,
+                ControlFlow::Continue(false) => time::sleep(RETRY).await,
+                ControlFlow::Break(()) => return,
+            }
+        }
+    }
 }

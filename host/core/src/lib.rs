@@ -2,7 +2,7 @@
 //!
 //! Everything else in the workspace stands on this crate. It does no I/O and knows no engine, no database and no
 //! telemetry library. Each port lives in the file of its noun: [`log`], [`read_model`], [`snapshot`],
-//! [`sql`], [`module`], [`aggregate`], [`upcasting`], [`journal`], [`bus`].
+//! [`sql`], [`module`], [`aggregate`], [`upcasting`], [`journal`], [`bus`], [`hosts`].
 
 #![warn(missing_docs)]
 
@@ -19,6 +19,7 @@ pub mod fate;
 pub mod filter;
 pub mod grants;
 pub mod guest_threads;
+pub mod hosts;
 pub mod journal;
 pub mod kind;
 pub mod log;
@@ -52,6 +53,7 @@ pub use fate::Fate;
 pub use filter::Filter;
 pub use grants::Grants;
 pub use guest_threads::GuestThreads;
+pub use hosts::{Hosts, Identity};
 pub use journal::{Entry, Happening, Journal, Subject};
 pub use kind::Kind;
 pub use log::{Append, Appended, Expected, Log, Page};

@@ -7,6 +7,8 @@ use crate::{Digest, Entry, Happening, Kind, Name, Timestamp};
 /// How a deployed module stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing<D> {
+    /// The entry that deployed it: tells it from another one deployed under the same name before or after.
+    pub entry: u64,
     /// How it was deployed.
     pub deployment: D,
     /// When.
@@ -17,32 +19,56 @@ pub struct Standing<D> {
     pub previous: Option<Digest>,
 }
 
-/// Folds the journal for one kind. `deployed` takes the deployment and its module out of the happenings of that kind.
-pub fn standing<D>(
-    entries: Vec<Entry>,
+/// The fold of the journal for one kind, entry by entry.
+#[derive(Debug)]
+pub struct Standings<D> {
     kind: Kind,
-    deployed: impl Fn(&Happening) -> Option<(D, Digest)>,
-) -> BTreeMap<Name, Standing<D>> {
-    let mut all: BTreeMap<Name, Standing<D>> = BTreeMap::new();
-    for entry in entries {
-        if entry.subject.kind != kind {
-            continue;
+    /// Takes the deployment and its module out of the happenings of the kind.
+    deployed: fn(&Happening) -> Option<(D, Digest)>,
+    all: BTreeMap<Name, Standing<D>>,
+    last: u64,
+}
+
+impl<D> Standings<D> {
+    /// Nothing is deployed yet. `deployed` takes the deployment and its module out of the happenings of the kind.
+    #[must_use]
+    pub fn new(kind: Kind, deployed: fn(&Happening) -> Option<(D, Digest)>) -> Self {
+        Self { kind, deployed, all: BTreeMap::new(), last: 0 }
+    }
+
+    /// The sequence of the last entry folded; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// What is deployed, by name.
+    #[must_use]
+    pub fn all(&self) -> &BTreeMap<Name, Standing<D>> {
+        &self.all
+    }
+
+    /// Folds the next entry, of whatever kind.
+    pub fn add(&mut self, entry: Entry) {
+        self.last = entry.sequence;
+        if entry.subject.kind != self.kind {
+            return;
         }
         let name = entry.subject.name;
-        if let Some((deployment, module)) = deployed(&entry.happening) {
-            all.insert(name, Standing { deployment, deployed_at: entry.at, module, previous: None });
-            continue;
+        if let Some((deployment, module)) = (self.deployed)(&entry.happening) {
+            let (entry, deployed_at) = (entry.sequence, entry.at);
+            self.all.insert(name, Standing { entry, deployment, deployed_at, module, previous: None });
+            return;
         }
-        match (entry.happening, all.get_mut(&name)) {
+        match (entry.happening, self.all.get_mut(&name)) {
             (Happening::Swapped { from, to, .. } | Happening::RolledBack { from, to, .. }, Some(standing)) => {
                 standing.module = to;
                 standing.previous = Some(from);
             }
-            (Happening::Removed, _) => drop(all.remove(&name)),
+            (Happening::Removed, _) => drop(self.all.remove(&name)),
             _ => {}
         }
     }
-    all
 }
 
 #[cfg(test)]
@@ -63,12 +89,15 @@ mod tests {
             (subject(Kind::Aggregate, "Gone"), Happening::Resumed),
             (subject(Kind::Aggregate, "Gone"), Happening::Removed),
         ];
-        let entries = (1..).zip(happenings).map(entry).collect();
         // A happening that stands in for a deployment.
-        let all = standing(entries, Kind::Aggregate, |happening| (*happening == Happening::Resumed).then_some(((), a)));
-        let names: Vec<_> = all.keys().map(Name::as_str).collect();
+        let mut standings = Standings::new(Kind::Aggregate, |happening| {
+            (*happening == Happening::Resumed).then_some(((), Digest::of(b"a")))
+        });
+        (1..).zip(happenings).map(entry).for_each(|entry| standings.add(entry));
+        let names: Vec<_> = standings.all().keys().map(Name::as_str).collect();
         assert_eq!(names, ["Order"]);
-        let order = &all[&"Order".parse::<Name>().unwrap()];
-        assert_eq!((order.module, order.previous), (b, Some(a)));
+        let order = &standings.all()[&"Order".parse::<Name>().unwrap()];
+        assert_eq!((order.entry, order.module, order.previous), (1, b, Some(a)));
+        assert_eq!(standings.last(), 5, "entries of other kinds are counted");
     }
 }

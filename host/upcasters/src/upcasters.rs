@@ -1,25 +1,26 @@
 //! The upcasters of a host: does what operators ask and brings events to their newest form. What is deployed is the fold
-//! of the journal, so a host that starts again goes on with what it had before.
+//! of the journal, which is followed: a host that starts again goes on with what it had before, and what another host
+//! changes changes here.
 
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use lantern_core::{
     Digest, Entry, Event, Filter, Grants, GuestThreads, Happening, Journal, Kind, Library, Log, Name, Position,
-    Subject, Timestamp, Upcasting,
-    guest_threads::Panicked,
-    journal::UpcasterDeployment,
+    Subject, Upcasting,
+    journal::{UpcasterDeployment, follow},
     module::{Failure, Limits, Settings},
-    standing::standing,
+    standing::{Standing, Standings},
     upcasting::Accepted,
 };
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::watch;
 
 use crate::{Refusal, Status, Swapped, chain::Chain, dry_run::dry_run, upcaster::Upcaster};
 
@@ -61,44 +62,43 @@ struct Shared {
     /// Whether the chain has no step, so that a host without upcasters pays nothing.
     is_empty: AtomicBool,
     changes: watch::Sender<u64>,
-    /// Held while the chain is changed: one change at a time, since steps of all upcasters have to go together.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    /// The journal as far as it is known. Held while the chain is changed: one change at a time, since steps of all
+    /// upcasters have to go together.
+    told: tokio::sync::Mutex<Told>,
 }
+
+type Told = Standings<UpcasterDeployment>;
 
 /// An upcaster as it is deployed.
 #[derive(Clone)]
 struct Deployed {
     upcaster: Arc<Upcaster>,
-    previous: Option<Digest>,
-    deployment: UpcasterDeployment,
-    deployed_at: Timestamp,
+    standing: Standing<UpcasterDeployment>,
 }
 
 impl Upcasters {
-    /// Loads everything the journal says is deployed.
+    /// Loads everything the journal says is deployed, and follows the journal from then on.
     ///
     /// A module that cannot be loaded is an error: the host must not serve half of what it was told to.
     pub async fn start(ports: Ports) -> Result<Self, Refusal> {
-        let standing = standing(ports.journal.entries().await?, Kind::Upcaster, |happening| match happening {
+        let told = Standings::new(Kind::Upcaster, |happening| match happening {
             Happening::UpcasterDeployed(deployment) => Some((deployment.clone(), deployment.module)),
             _ => None,
         });
-        let mut deployed = BTreeMap::new();
-        for (name, own) in standing {
-            let upcaster = load(&*ports.library, &name, own.module, &own.deployment).await?;
-            let (previous, deployment, deployed_at) = (own.previous, own.deployment, own.deployed_at);
-            deployed.insert(name, Deployed { upcaster, previous, deployment, deployed_at });
-        }
-        let chain = Chain::of(deployed.values().map(|deployed: &Deployed| deployed.upcaster.clone()))?;
+        let end = ports.journal.end();
         let shared = Shared {
             ports,
-            deployed: Mutex::new(deployed),
-            is_empty: AtomicBool::new(chain.is_empty()),
-            chain: RwLock::new(Arc::new(chain)),
+            deployed: Mutex::default(),
+            is_empty: AtomicBool::new(true),
+            chain: RwLock::default(),
             changes: watch::Sender::new(0),
-            changing: Arc::default(),
+            told: tokio::sync::Mutex::new(told),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        shared.catch_up(&mut *shared.told.lock().await).await?;
+        let follower = Arc::downgrade(&shared);
+        tokio::spawn(follow(end, move || next(follower.clone())));
+        Ok(Self { shared })
     }
 
     /// What brings events to their newest form.
@@ -109,33 +109,31 @@ impl Upcasters {
 
     /// Deploys an upcaster. Its steps must go together with those of the others.
     pub async fn deploy(&self, deploy: Deploy) -> Result<Status, Refusal> {
-        let changing = self.change().await;
         let Deploy { name, module, config, limits } = deploy;
-        if self.shared.deployed().contains_key(&name) {
-            return Err(Refusal::Exists(name));
-        }
         let deployment = UpcasterDeployment { module, config, limits };
-        let upcaster = load(&*self.shared.ports.library, &name, module, &deployment).await?;
-        let chain = self.chain_with(&upcaster)?;
-        let happening = Happening::UpcasterDeployed(deployment.clone());
-        self.settle(changing, name, happening, Arc::new(chain), move |name, entry, all| {
-            let deployed = Deployed { upcaster, previous: None, deployment, deployed_at: entry.at };
-            let status = deployed.status(&name);
-            all.insert(name, deployed);
-            status
-        })
-        .await
+        let mut change = self.change().await?;
+        loop {
+            if self.shared.deployed().contains_key(&name) {
+                return Err(Refusal::Exists(name));
+            }
+            let upcaster = load(&*self.shared.ports.library, &name, module, &deployment).await?;
+            self.chain_with(&upcaster)?;
+            if change.write(&name, Happening::UpcasterDeployed(deployment.clone())).await? {
+                return self.status(&name);
+            }
+        }
     }
 
     /// Removes an upcaster: what it takes is seen as it is in the log again.
     pub async fn remove(&self, name: &Name) -> Result<(), Refusal> {
-        let changing = self.change().await;
-        self.deployed(name)?;
-        let chain = Chain::of(self.others(name))?;
-        self.settle(changing, name.clone(), Happening::Removed, Arc::new(chain), |name, _, all| {
-            all.remove(&name);
-        })
-        .await
+        let mut change = self.change().await?;
+        loop {
+            self.deployed(name)?;
+            Chain::of(self.others(name))?;
+            if change.write(name, Happening::Removed).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// All upcasters, by name.
@@ -161,7 +159,7 @@ impl Upcasters {
     #[must_use]
     pub fn modules_in_use(&self) -> Vec<(Name, Digest)> {
         let needed = |(name, deployed): (&Name, &Deployed)| {
-            let digests = deployed.previous.into_iter().chain([deployed.upcaster.module.digest()]);
+            let digests = deployed.standing.previous.into_iter().chain([deployed.upcaster.module.digest()]);
             digests.map(|digest| (name.clone(), digest)).collect::<Vec<_>>()
         };
         self.shared.deployed().iter().flat_map(needed).collect()
@@ -169,53 +167,52 @@ impl Upcasters {
 
     /// Puts another module in charge, after a dry run. Events under way end with the chain they began with.
     pub async fn swap(&self, name: &Name, module: Digest) -> Result<Swapped, Refusal> {
-        let changing = self.change().await;
-        let deployed = self.deployed(name)?;
-        if deployed.upcaster.module.digest() == module {
-            return Err(Refusal::SameModule { name: name.clone(), module });
-        }
-        let ports = &self.shared.ports;
-        let upcaster = load(&*ports.library, name, module, &deployed.deployment).await?;
-        let (chain, dry_run_events) = match self.tried(&upcaster).await {
-            Ok(tried) => tried,
-            Err(refusal) => {
-                let happening = Happening::SwapRefused { module, reason: refusal.to_string() };
-                ports.journal.append(&subject(name), happening).await?;
-                return Err(refusal);
+        let mut change = self.change().await?;
+        loop {
+            let Deployed { upcaster, standing } = self.deployed(name)?;
+            let from = upcaster.module.digest();
+            if from == module {
+                return Err(Refusal::SameModule { name: name.clone(), module });
             }
-        };
-        let (from, to, position) = (deployed.upcaster.module.digest(), module, self.head());
-        let happening = Happening::Swapped { position, from, to };
-        self.settle(changing, name.clone(), happening, chain, move |name, _, all| {
-            all.insert(name, Deployed { upcaster, previous: Some(from), ..deployed });
-        })
-        .await?;
-        Ok(Swapped { position, from, to, dry_run_events })
+            let ports = &self.shared.ports;
+            let upcaster = load(&*ports.library, name, module, &standing.deployment).await?;
+            let dry_run_events = match self.tried(&upcaster).await {
+                Ok(events) => events,
+                Err(refusal) => {
+                    let happening = Happening::SwapRefused { module, reason: refusal.to_string() };
+                    ports.journal.append(&subject(name), happening).await?;
+                    return Err(refusal);
+                }
+            };
+            let position = self.head();
+            if change.write(name, Happening::Swapped { position, from, to: module }).await? {
+                return Ok(Swapped { position, from, to: module, dry_run_events });
+            }
+        }
     }
 
     /// Goes back to the module before the last swap, at once.
     pub async fn rollback(&self, name: &Name) -> Result<Swapped, Refusal> {
-        let changing = self.change().await;
-        let deployed = self.deployed(name)?;
-        let Some(to) = deployed.previous else { return Err(Refusal::NothingToRollBack(name.clone())) };
-        let upcaster = load(&*self.shared.ports.library, name, to, &deployed.deployment).await?;
-        let chain = self.chain_with(&upcaster)?;
-        let (from, position) = (deployed.upcaster.module.digest(), self.head());
-        let happening = Happening::RolledBack { position, from, to, reason: "by an operator".into() };
-        self.settle(changing, name.clone(), happening, Arc::new(chain), move |name, _, all| {
-            all.insert(name, Deployed { upcaster, previous: Some(from), ..deployed });
-        })
-        .await?;
-        Ok(Swapped { position, from, to, dry_run_events: 0 })
+        let mut change = self.change().await?;
+        loop {
+            let Deployed { upcaster, standing } = self.deployed(name)?;
+            let from = upcaster.module.digest();
+            let Some(to) = standing.previous else { return Err(Refusal::NothingToRollBack(name.clone())) };
+            let upcaster = load(&*self.shared.ports.library, name, to, &standing.deployment).await?;
+            self.chain_with(&upcaster)?;
+            let (position, reason) = (self.head(), "by an operator".into());
+            if change.write(name, Happening::RolledBack { position, from, to, reason }).await? {
+                return Ok(Swapped { position, from, to, dry_run_events: 0 });
+            }
+        }
     }
 
-    /// The chain with a module in charge under its name, tried without effect, and on how many events.
-    async fn tried(&self, upcaster: &Arc<Upcaster>) -> Result<(Arc<Chain>, u64), Refusal> {
+    /// Tries the chain with a module in charge under its name without effect, and says on how many events.
+    async fn tried(&self, upcaster: &Arc<Upcaster>) -> Result<u64, Refusal> {
         let candidate = Arc::new(self.chain_with(upcaster)?);
         let (module, Ports { log, threads, .. }) = (&upcaster.module, &self.shared.ports);
-        let chains = (self.shared.chain(), candidate.clone());
-        let events = dry_run(&**log, threads, module.digest(), &module.description().steps, chains).await?;
-        Ok((candidate, events))
+        let chains = (self.shared.chain(), candidate);
+        dry_run(&**log, threads, module.digest(), &module.description().steps, chains).await
     }
 
     /// The chain of all upcasters, with this one in the place of that of its name.
@@ -237,52 +234,94 @@ impl Upcasters {
         *self.shared.ports.log.head().borrow()
     }
 
-    async fn change(&self) -> OwnedMutexGuard<()> {
-        self.shared.changing.clone().lock_owned().await
-    }
-
-    /// Makes a change true: first in the journal, then in the host. Once begun it is carried through, also when nobody
-    /// waits for it any more, so that the host never runs anything but the fold of its journal.
-    async fn settle<T: Send + 'static>(
-        &self,
-        changing: OwnedMutexGuard<()>,
-        name: Name,
-        happening: Happening,
-        chain: Arc<Chain>,
-        change: impl FnOnce(Name, &Entry, &mut BTreeMap<Name, Deployed>) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let shared = self.shared.clone();
-        let settling = tokio::spawn(async move {
-            let _one = changing;
-            let entry = shared.ports.journal.append(&subject(&name), happening).await?;
-            let changed = change(name, &entry, &mut shared.deployed());
-            let before = shared.publish(chain);
-            // Instances end where blocking is allowed.
-            shared.ports.threads.run(move || drop(before)).await?;
-            Ok(changed)
-        });
-        settling.await.map_err(|_| Panicked)?
+    /// Takes the right to change what is deployed, one at a time.
+    async fn change(&self) -> Result<Change<'_>, Refusal> {
+        let mut told = self.shared.told.lock().await;
+        self.shared.catch_up(&mut told).await?;
+        Ok(Change { shared: &self.shared, told })
     }
 }
 
+/// The right to change what is deployed, and all that the journal says of it.
+///
+/// A change is made true by writing it into the journal, from where it takes effect here as on every other host. What is
+/// written takes effect also when nobody waits for it any more: the journal is followed.
+struct Change<'a> {
+    shared: &'a Shared,
+    told: tokio::sync::MutexGuard<'a, Told>,
+}
+
+impl Change<'_> {
+    /// Writes what was decided on all that the journal says. `false` when another host has written meanwhile: then all has
+    /// to be decided anew.
+    async fn write(&mut self, name: &Name, happening: Happening) -> Result<bool, Refusal> {
+        let entry = self.shared.ports.journal.append_after(self.told.last(), &subject(name), happening).await?;
+        self.shared.catch_up(&mut self.told).await?;
+        Ok(entry.is_some())
+    }
+}
+
+/// Takes up what is new in the journal.
+async fn next(shared: Weak<Shared>) -> ControlFlow<(), bool> {
+    let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
+    let result = shared.catch_up(&mut *shared.told.lock().await).await;
+    if let Err(error) = &result {
+        tracing::error!("the upcasters could not follow the journal: {error}; trying again");
+    }
+    ControlFlow::Continue(result.is_ok())
+}
+
 impl Deployed {
+    /// Whether it runs as the journal says.
+    fn is_same(&self, told: &Standing<UpcasterDeployment>) -> bool {
+        (self.standing.entry, self.standing.module) == (told.entry, told.module)
+    }
+
     fn status(&self, name: &Name) -> Status {
         let module = &self.upcaster.module;
         Status {
             name: name.clone(),
             module: module.digest(),
             description: module.description().clone(),
-            previous_module: self.previous,
-            deployed_at: self.deployed_at,
-            config: self.deployment.config.clone(),
-            limits: self.deployment.limits.clone(),
+            previous_module: self.standing.previous,
+            deployed_at: self.standing.deployed_at,
+            config: self.standing.deployment.config.clone(),
+            limits: self.standing.deployment.limits.clone(),
         }
     }
 }
 
 impl Shared {
+    /// Takes up what is new in the journal and puts it in charge.
+    async fn catch_up(&self, told: &mut Told) -> Result<(), Refusal> {
+        for entry in self.ports.journal.entries_after(told.last()).await? {
+            told.add(entry);
+        }
+        // What could not be loaded the last time is tried again, also when there is nothing new.
+        let there = self.deployed().clone();
+        let is_told = |(name, deployed): (&Name, &Deployed)| told.all().get(name) == Some(&deployed.standing);
+        if there.len() == told.all().len() && there.iter().all(is_told) {
+            return Ok(());
+        }
+        let mut deployed = BTreeMap::new();
+        for (name, standing) in told.all() {
+            let same = there.get(name).filter(|there| there.is_same(standing)).map(|there| there.upcaster.clone());
+            let upcaster = match same {
+                Some(upcaster) => upcaster,
+                None => load(&*self.ports.library, name, standing.module, &standing.deployment).await?,
+            };
+            deployed.insert(name.clone(), Deployed { upcaster, standing: standing.clone() });
+        }
+        let chain = Chain::of(deployed.values().map(|deployed| deployed.upcaster.clone()))?;
+        *self.deployed() = deployed;
+        let before = self.publish(Arc::new(chain));
+        // Instances end where blocking is allowed.
+        self.ports.threads.run(move || drop((before, there))).await?;
+        Ok(())
+    }
+
     fn deployed(&self) -> MutexGuard<'_, BTreeMap<Name, Deployed>> {
-        // Every change is a single insertion or removal, so a panic leaves nothing half-changed.
+        // Every change is a single assignment, so a panic leaves nothing half-changed.
         self.deployed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,12 +1,16 @@
 //! Swapping modules: after a dry run, under load, with the way back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use lantern_aggregates::Refusal;
-use lantern_core::{Digest, Happening, Version};
+use lantern_aggregates::{Aggregates, CommandError, Deploy, Refusal};
+use lantern_core::{Digest, Happening, Version, journal::SnapshotPolicy, module::Limits};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -147,4 +151,88 @@ async fn swaps_under_load_lose_no_command() {
     }
     assert_eq!(folded, sent);
     assert_eq!(host.counters().commands.accepted, sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_on_one_host_changes_on_the_others() {
+    let host = Host::start().await;
+    let other = host.other().await;
+    let (one, two) = (Account::new("one"), Account::new("two"));
+    let old = one.living();
+    host.deploy(&one).await;
+    let until_module = async |aggregates: &Aggregates, module: Option<Digest>| {
+        bounded(async {
+            while aggregates.status(&name()).ok().map(|status| status.module) != module {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    };
+    until_module(&other, Some(one.digest())).await;
+    host.add_to("Account-1", 1).await;
+    let sent = |number| command(Uuid::now_v7(), &format!("Account-{number}"), "Add", 1);
+    assert_eq!(other.send(sent(1), None).await.unwrap().version, Version(2));
+    other.swap(&name(), host.add(&two)).await.unwrap();
+    until_module(&host.aggregates, Some(two.digest())).await;
+    bounded(async {
+        while old.load(Ordering::Relaxed) != 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    assert_eq!(host.add_to("Account-1", 1).await.version, Version(3), "decided by the new module");
+    let previous = host.aggregates.status(&name()).unwrap().previous_module;
+    assert_eq!(previous, Some(one.digest()));
+    host.aggregates.rollback(&name()).await.unwrap();
+    until_module(&other, Some(one.digest())).await;
+    host.aggregates.remove(&name()).await.unwrap();
+    until_module(&other, None).await;
+    assert!(matches!(other.send(sent(1), None).await, Err(CommandError::Unknown { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hosts_that_deploy_or_swap_at_once_one_wins() {
+    let host = Host::start().await;
+    let other = host.other().await;
+    let modules: Vec<Account> = ["one", "two", "three"].map(Account::new).into();
+    let digests: Vec<Digest> = modules.iter().map(|module| host.add(module)).collect();
+    let deploy = |aggregates: &Aggregates, module: Digest| {
+        let (name, config, limits) = (name(), BTreeMap::new(), Limits::default());
+        let deploy = Deploy { name, module, config, limits, snapshots: SnapshotPolicy::Never };
+        let aggregates = aggregates.clone();
+        tokio::spawn(async move { aggregates.deploy(deploy).await })
+    };
+    let (first, second) = (deploy(&host.aggregates, digests[0]), deploy(&other, digests[1]));
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    assert_eq!(first.as_ref().err().or(second.as_ref().err()), Some(&Refusal::Exists(name())));
+    let deployed = first.or(second).unwrap().module;
+
+    // A swap that another one came before is told so, and changes nothing.
+    let rivals: Vec<Digest> = digests.iter().copied().filter(|digest| *digest != deployed).collect();
+    let swap = |aggregates: &Aggregates, module: Digest| {
+        let aggregates = aggregates.clone();
+        tokio::spawn(async move { aggregates.swap(&name(), module).await })
+    };
+    let swaps = [swap(&host.aggregates, rivals[0]), swap(&other, rivals[1])];
+    let mut swapped = Vec::new();
+    for swap in swaps {
+        match swap.await.unwrap() {
+            Ok(change) => swapped.push((change.from, change.to)),
+            Err(refusal) => assert_eq!(refusal, Refusal::Busy(name())),
+        }
+    }
+    let history = host.aggregates.history(&name()).await.unwrap();
+    let told = history.into_iter().filter_map(|entry| match entry.happening {
+        Happening::Swapped { from, to, .. } => Some((from, to)),
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    assert!(
+        told.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "each begins with the module the one before ended with"
+    );
+    told.sort_unstable();
+    swapped.sort_unstable();
+    assert_eq!(told, swapped);
 }

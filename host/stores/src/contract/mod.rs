@@ -1,4 +1,5 @@
-//! What every log, read-model store, journal and store of snapshots has to keep, as tests that run against any of them.
+//! What every log, read-model store, journal, registry of hosts and store of snapshots has to keep, as tests that run
+//! against any of them.
 //!
 //! ```text
 //! #[tokio::test(flavor = "multi_thread")]
@@ -14,6 +15,7 @@
 mod appends;
 mod concurrency;
 mod duplicates;
+mod hosts;
 mod journals;
 mod models;
 mod parked;
@@ -27,7 +29,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use lantern_core::{Journal, Log, ReadModels, Snapshots};
+use lantern_core::{Hosts, Journal, Log, ReadModels, Snapshots};
 
 /// Checks a log. It needs a runtime with several threads.
 ///
@@ -127,6 +129,24 @@ pub async fn journal<T: Journal + 'static>(make: impl AsyncFn() -> T) {
     let make = async || Arc::new(make().await);
     journals::entries_are_numbered_and_in_order(&*make().await).await;
     journals::every_happening_is_kept(&*make().await).await;
+    journals::entries_are_read_from_any_place(&*make().await).await;
+    journals::an_entry_after_the_last_is_added_and_after_another_is_not(&*make().await).await;
+    journals::one_of_many_rivals_adds_its_entry(make().await).await;
+    journals::the_end_wakes_those_who_follow(&*make().await).await;
+}
+
+/// Checks a registry of hosts.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub async fn hosts<T: Hosts + 'static>(make: impl AsyncFn() -> T) {
+    let make = async || Arc::new(make().await);
+    hosts::hosts_are_seen_until_they_leave(&*make().await).await;
+    hosts::a_lease_is_one_hosts_alone(&*make().await).await;
+    hosts::what_is_given_back_is_free_and_counts_its_owners(&*make().await).await;
+    hosts::a_lease_whose_time_is_over_can_be_taken(&*make().await).await;
+    hosts::a_beat_renews_what_a_host_has(&*make().await).await;
 }
 
 /// Checks a store of snapshots.

@@ -26,6 +26,11 @@ async fn the_journal_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn the_hosts_keep_the_contract() {
+    contract::hosts(async || memory::Hosts::new()).await;
+}
+
+#[tokio::test]
 async fn the_snapshots_keep_the_contract() {
     contract::snapshots(async || memory::Snapshots::new()).await;
 }

@@ -178,3 +178,43 @@ async fn rivals_for_a_form_do_not_both_win() {
     let won = [a, b, c].into_iter().filter(Result::is_ok).count();
     assert_eq!((won, host.upcasters.list().len(), host.journal.entries().await.unwrap().len()), (1, 1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_on_one_host_changes_on_the_others() {
+    let host = Host::start().await;
+    let other = host.other().await;
+    let event = host.append("Placed", 1, json("\"raw\"")).await;
+    let placed = name("placed");
+    host.deploy("placed", Closure::noting("a", STEP)).await.unwrap();
+    other.until_seen(&event, "Placed 2 raw a").await;
+    let mut changes = host.upcasters.upcasting().changes();
+    let b = other.add(Closure::noting("b", STEP));
+    other.upcasters.swap(&placed, b).await.unwrap();
+    host.until_seen(&event, "Placed 2 raw b").await;
+    assert!(changes.has_changed().unwrap(), "readers widen their filters anew");
+    changes.mark_unchanged();
+    assert_eq!(host.upcasters.list(), other.upcasters.list());
+    host.upcasters.rollback(&placed).await.unwrap();
+    other.until_seen(&event, "Placed 2 raw a").await;
+    other.upcasters.remove(&placed).await.unwrap();
+    host.until_seen(&event, "Placed 1 raw").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rivals_on_two_hosts_do_not_both_win() {
+    let host = Host::start().await;
+    let other = host.other().await;
+    for round in 0..10 {
+        let (a, b) = (format!("a{round}"), format!("b{round}"));
+        // A form of its own for each round.
+        let step: &'static str = format!("Placed{round} 1 -> Placed{round} 2").leak();
+        let steps: &'static [&'static str] = vec![step].leak();
+        let first = host.deploy(&a, Closure::noting(&a, steps));
+        let second = other.deploy(&b, Closure::noting(&b, steps));
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_ok() != second.is_ok(), "round {round}: {first:?} {second:?}");
+        let lost = first.err().or(second.err()).unwrap();
+        assert!(matches!(lost, Refusal::Collision { .. }), "round {round}: {lost}");
+    }
+    assert_eq!(host.journal.entries().await.unwrap().len(), 10);
+}

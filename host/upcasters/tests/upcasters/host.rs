@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -174,6 +175,23 @@ impl Host {
         let library = Arc::new(Closures::default());
         let upcasters = upcasters(&log, &journal, &library).await;
         Self { log, journal, library, upcasters }
+    }
+
+    /// A second host on the same stores.
+    pub(crate) async fn other(&self) -> Self {
+        let (log, journal, library) = (self.log.clone(), self.journal.clone(), self.library.clone());
+        let upcasters = upcasters(&log, &journal, &library).await;
+        Self { log, journal, library, upcasters }
+    }
+
+    /// Waits until an event is seen as wished.
+    pub(crate) async fn until_seen(&self, event: &Event, wished: &str) {
+        let waiting = async {
+            while self.seen(event, &[]) != wished {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it should have been seen so long ago");
     }
 
     /// Starts again from the same stores.
