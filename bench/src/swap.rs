@@ -119,7 +119,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let sent = load.await??;
     let head = Position(sent.len() as u64);
     let status = host.supervisor.wait(Kind::Projection, &name, head).await?;
-    let counted = count(&*host.supervisor.read_model(Kind::Projection, &name, None)?).await?;
+    let counted = count(&*host.supervisor.read_model(Kind::Projection, &name, None).await?).await?;
     host.end().await?;
     tell(report, &gaps, &format!("{counted} of {}", head.0), whole(&status, head).is_ok() && counted == head.0)
 }

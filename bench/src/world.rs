@@ -9,17 +9,18 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lantern_core::{
-    Clock, Digest, Grants, GuestThreads, Journal, Kind, Library, Log, Name, Position, ReadModels, SystemClock,
-    Upcasting,
+    Clock, Digest, Grants, GuestThreads, Identity, Journal, Kind, Library, Log, Name, Position, ReadModels,
+    SystemClock, Upcasting,
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
 use lantern_processors::{Deploy, Ports, Start, Status, Supervisor};
-use lantern_stores::sqlite;
+use lantern_stores::{memory, sqlite};
 use lantern_telemetry::{Telemetry, observe};
 use lantern_upcasters::Upcasters;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use crate::{
     events::Generator,
@@ -176,7 +177,7 @@ impl World {
         // Now, while the threads of the host are still there.
         let processors = Processors::now().since(&before);
         whole(&status, filled.head)?;
-        let (_, digest) = host.supervisor.read_model(Kind::Projection, &name, None)?.digest().await?;
+        let (_, digest) = host.supervisor.read_model(Kind::Projection, &name, None).await?.digest().await?;
         host.end().await?;
         Ok(Rebuilt { took, digest, processors })
     }
@@ -232,8 +233,24 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
         read_models = observe::read_models(read_models, telemetry);
     }
     let upcasting = upcasting(&library, &journal, &log, &threads).await?;
-    let ports = Ports { log: log.clone(), read_models, library, journal, clock, threads, upcasting };
+    let ports = Ports {
+        log: log.clone(),
+        read_models,
+        library,
+        journal,
+        clock,
+        threads,
+        upcasting,
+        hosts: Arc::new(memory::Hosts::new()),
+        host: alone(),
+        lease: Duration::from_secs(24 * 3600),
+    };
     Ok(Host { supervisor: Supervisor::start(ports).await?, log, folder: folder.into() })
+}
+
+/// A host that has its stores for itself.
+fn alone() -> Identity {
+    Identity { id: Uuid::new_v4(), name: "bench".into(), address: String::new(), started_at: SystemClock.now() }
 }
 
 /// The chain of a host without upcasters.

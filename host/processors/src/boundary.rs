@@ -128,9 +128,9 @@ impl Session<'_> {
                 Happening::RolledBack { position, from, to, reason }
             }
         };
-        let (ports, subject) = (self.run.ports.clone(), self.run.subject());
+        let (ports, tenure, subject) = (self.run.ports.clone(), self.run.tenure.clone(), self.run.subject());
         let told = async move {
-            record(&ports, &subject, happening).await;
+            record(&ports, &tenure, &subject, happening).await;
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(position));
             }

@@ -112,10 +112,12 @@ impl Supervisor {
         let loaded = ports.library.load(module, &processor.settings()).await?;
         let generation = Generation { processor: processor.subject.name.clone(), number };
         let read_model = ports.read_models.create(&generation, processor.deployment.start, module).await?;
-        ports.journal.append(&processor.subject, Happening::RebuildStarted { generation: number, module }).await?;
+        let happening = Happening::RebuildStarted { generation: number, module };
+        let started = ports.journal.append(&processor.subject, happening).await?.sequence;
         let policy = processor.deployment.failure_policy.clone();
         let kind = processor.subject.kind;
-        let begun = Begun { kind, generation, policy, read_model, module: loaded, previous: None, hold: Hold::Free };
+        let (module, tenure) = (loaded, processor.tenure.clone());
+        let begun = Begun { kind, generation, policy, read_model, module, previous: None, hold: Hold::Free, tenure };
         let green = self.run(begun);
         {
             let mut standing = processor.standing();
@@ -124,7 +126,7 @@ impl Supervisor {
         }
         let (ports, processor) = (ports.clone(), processor.clone());
         Ok(tokio::spawn(async move {
-            let result = rebuild::see_through(ports, processor.clone(), green, changing).await;
+            let result = rebuild::see_through(ports, processor.clone(), green, started, changing).await;
             match &result {
                 Ok(()) | Err(Refusal::ShuttingDown) => {}
                 Err(refusal) => tracing::error!(projection = %processor.subject.name, "the rebuild failed: {refusal}"),

@@ -1,12 +1,15 @@
 //! One generation and all it needs to run, and whether the log is still the one it was made from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lantern_core::{
     EventId, Filter, Generation, Happening, Kind, Log, Module, Position, ReadModel, State, Subject,
     journal::FailurePolicy, log::LogError,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time,
+};
 
 use crate::{
     LastError, Ports,
@@ -14,7 +17,11 @@ use crate::{
     command::Command,
     emission::Emitter,
     progress::Progress,
+    tenure::Tenure,
 };
+
+/// How long it may take until a host hears of what another one has appended, and handled already.
+const HEARSAY: Duration = Duration::from_secs(3);
 
 /// What keeps a run from handling events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,7 @@ pub(crate) struct Run {
     /// The module before the last swap, kept warm.
     pub(crate) previous: Option<Arc<dyn Module>>,
     pub(crate) hold: Hold,
+    pub(crate) tenure: Tenure,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
@@ -55,7 +63,7 @@ impl Run {
 
     /// Writes to the journal.
     pub(crate) async fn record(&self, happening: Happening) {
-        record(&self.ports, &self.subject(), happening).await;
+        record(&self.ports, &self.tenure, &self.subject(), happening).await;
     }
 
     /// What it runs for.
@@ -81,16 +89,21 @@ impl Run {
 }
 
 /// Writes to the journal. A failure is only logged: what happened is in the read model already, and the next start of the
-/// host brings the journal up to date.
-pub(crate) async fn record(ports: &Ports, subject: &Subject, happening: Happening) {
-    if let Err(error) = ports.journal.append(subject, happening).await {
+/// processor brings the journal up to date. So does the next host where this one's time is over.
+pub(crate) async fn record(ports: &Ports, tenure: &Tenure, subject: &Subject, happening: Happening) {
+    if !tenure.holds() {
+        tracing::warn!(kind = %subject.kind, name = %subject.name, ?happening, "not recorded: another host has it now");
+    } else if let Err(error) = ports.journal.append(subject, happening).await {
         tracing::error!(kind = %subject.kind, name = %subject.name, "{error}");
     }
 }
 
 /// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
 pub(crate) async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Result<Option<String>, LogError> {
-    let head = *run.ports.log.head().borrow();
+    let mut heads = run.ports.log.head();
+    let reached = time::timeout(HEARSAY, heads.wait_for(|head| *head >= position)).await;
+    // An error means that the log ends: what it says last is what there is.
+    let head = reached.ok().and_then(Result::ok).map_or_else(|| *run.ports.log.head().borrow(), |head| *head);
     if position > head {
         return Ok(Some(format!(
             "the checkpoint is at {position}, but the log ends at {head}: it was replaced or went back in time; \

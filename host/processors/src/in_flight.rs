@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::{
     emission::{Group, emit},
     generation::event_at,
+    tenure::Tenure,
     timers,
 };
 
@@ -46,12 +47,18 @@ pub(crate) enum Unwritten {
     Proof(#[from] LogError),
     #[error(transparent)]
     Commit(#[from] CommitError),
+    #[error("the time of the lease is over: another host may have it")]
+    Over,
 }
 
 impl Unwritten {
     /// Whether somebody else owns the generation.
     pub(crate) fn is_fenced(&self) -> bool {
-        matches!(self, Self::Commit(error) if error.fate() == Fate::Stop)
+        match self {
+            Self::Append(_) | Self::Proof(_) => false,
+            Self::Commit(error) => error.fate() == Fate::Stop,
+            Self::Over => true,
+        }
     }
 }
 
@@ -61,6 +68,7 @@ pub(crate) struct Writing {
     pub(crate) read_model: Arc<dyn ReadModel>,
     pub(crate) timers: Option<Arc<timers::Shared>>,
     pub(crate) lease: Lease,
+    pub(crate) tenure: Tenure,
     pub(crate) batch: Batch,
     pub(crate) emitted: Vec<Group>,
 }
@@ -68,6 +76,10 @@ pub(crate) struct Writing {
 impl Writing {
     /// Appends, then commits. Says how many events were emitted.
     pub(crate) async fn write(mut self) -> Result<u64, Unwritten> {
+        // The commit is fenced by itself, the append is not.
+        if !self.tenure.holds() {
+            return Err(Unwritten::Over);
+        }
         let emitted = emit(&*self.log, &self.emitted).await?;
         if self.batch.last_event.is_none() && self.batch.until > self.batch.from {
             self.batch.last_event = event_at(&*self.log, self.batch.until).await?;

@@ -2,7 +2,7 @@
 //!
 //! Data goes one way: `read_ahead` takes pages from the log, `handle` turns events into effects on guest threads,
 //! `run` commits them batch by batch and obeys commands between two batches, `timers` emits what handlers scheduled,
-//! `supervisor` keeps one run for every generation and is the public face. Projections and handlers take the same way.
+//! `supervisor` keeps one run for every generation and is the public face; `steward` decides which of them are this host's. Projections and handlers take the same way.
 //! Knows no Wasm, no database and no telemetry: only the ports of core.
 
 #![warn(missing_docs)]
@@ -14,6 +14,7 @@ mod changes;
 mod command;
 mod dead_letters;
 mod dry_run;
+mod elsewhere;
 mod emission;
 mod generation;
 mod handle;
@@ -29,10 +30,14 @@ mod run;
 mod schedules;
 mod session;
 mod status;
+mod steward;
 mod supervisor;
+mod tenure;
 mod timers;
 
 pub use command::Selection;
+pub use elsewhere::Place;
 pub use refusal::Refusal;
 pub use status::{LastError, RebuildStatus, Retried, Status, Swapped};
+pub use steward::Moves;
 pub use supervisor::{Deploy, Ports, Start, Supervisor};

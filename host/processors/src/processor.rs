@@ -21,7 +21,8 @@ use crate::{
     command::{Command, Reply},
     generation::{Hold, Run},
     progress::Progress,
-    roster::Back,
+    roster::{Back, Deployed},
+    tenure::Tenure,
 };
 
 /// How long one change waits for another to end.
@@ -50,13 +51,19 @@ pub(crate) struct Begun {
     /// The module a rollback goes back to.
     pub(crate) previous: Option<Digest>,
     pub(crate) hold: Hold,
+    /// For how long it may run.
+    pub(crate) tenure: Tenure,
 }
 
-/// A deployed processor.
+/// A deployed processor that this host runs.
 pub(crate) struct Processor {
+    /// The entry of the journal that deployed it.
+    pub(crate) entry: u64,
     pub(crate) subject: Subject,
     pub(crate) deployed_at: Timestamp,
     pub(crate) deployment: Deployment,
+    /// For how long this host runs it.
+    pub(crate) tenure: Tenure,
     standing: Mutex<Standing>,
     /// Held while a swap, rollback, rebuild or removal is under way: one at a time.
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
@@ -71,8 +78,10 @@ pub(crate) struct Standing {
 }
 
 impl Processor {
-    pub(crate) fn new(subject: Subject, deployed_at: Timestamp, deployment: Deployment, standing: Standing) -> Self {
-        Self { subject, deployed_at, deployment, standing: Mutex::new(standing), changing: Arc::default() }
+    pub(crate) fn new(subject: Subject, deployed: Deployed, tenure: Tenure, standing: Standing) -> Self {
+        let Deployed { entry, deployed_at, deployment, .. } = deployed;
+        let standing = Mutex::new(standing);
+        Self { entry, subject, deployed_at, deployment, tenure, standing, changing: Arc::default() }
     }
 
     /// What changes about it. Held for moments only, never across an await.
@@ -100,8 +109,8 @@ impl Processor {
         settings(&self.subject, &self.deployment)
     }
 
-    /// What it is doing.
-    pub(crate) fn status(&self, head: Position) -> Status {
+    /// What it is doing on this host.
+    pub(crate) fn status(&self, head: Position, host: String) -> Status {
         let standing = self.standing();
         let progress = standing.live.progress.borrow().clone();
         let rebuild = standing.rebuild.as_ref().map(|running| {
@@ -121,6 +130,7 @@ impl Processor {
         Status {
             kind: self.subject.kind,
             name: self.subject.name.clone(),
+            host: Some(host),
             state: progress.state,
             generation: standing.live.number,
             module: progress.module.digest(),
@@ -160,7 +170,7 @@ pub(crate) fn settings(subject: &Subject, deployment: &Deployment) -> Settings {
 impl Running {
     /// Starts the run of a generation.
     pub(crate) fn start(ports: &Arc<Ports>, begun: Begun) -> Self {
-        let Begun { kind, generation, policy, read_model, module, previous, hold } = begun;
+        let Begun { kind, generation, policy, read_model, module, previous, hold, tenure } = begun;
         let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
         let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous));
         let number = generation.number;
@@ -173,6 +183,7 @@ impl Running {
             module,
             previous: None,
             hold,
+            tenure,
             progress: sender,
             commands: receiver,
         };

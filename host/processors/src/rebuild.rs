@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lantern_core::{Generation, Happening, State};
+use lantern_core::{Entry, Generation, Happening, State};
 use tokio::{sync::OwnedMutexGuard, time};
 
 use crate::{
@@ -15,12 +15,13 @@ use crate::{
 /// How long the live generation may stand still while the new one does its last events.
 const LONGEST_STAND: Duration = Duration::from_secs(5);
 
-/// Waits until the new generation has caught up, promotes it, and says how that ended. Nothing else changes the
-/// projection meanwhile: the guard says so.
+/// Waits until the new generation has caught up, promotes it, and says how that ended. The journal tells in the entry
+/// `started` that it began. Nothing else changes the projection meanwhile: the guard says so.
 pub(crate) async fn see_through(
     ports: Arc<Ports>,
     processor: Arc<Processor>,
     green: Running,
+    started: u64,
     _changing: OwnedMutexGuard<()>,
 ) -> Result<(), Refusal> {
     loop {
@@ -42,7 +43,7 @@ pub(crate) async fn see_through(
             }
             continue;
         }
-        return promote(&ports, &processor, blue, green, paused).await;
+        return promote(&ports, &processor, blue, green, started, paused).await;
     }
 }
 
@@ -60,6 +61,7 @@ async fn promote(
     processor: &Processor,
     blue: Running,
     green: Running,
+    started: u64,
     paused: bool,
 ) -> Result<(), Refusal> {
     let (position, module) = {
@@ -67,7 +69,7 @@ async fn promote(
         (progress.position, progress.module.digest())
     };
     let happening = Happening::Promoted { generation: green.number, previous: blue.number, position, module };
-    ports.journal.append(&processor.subject, happening).await?;
+    record(ports, processor, started, happening).await?;
     let back = Back::Generation { number: blue.number, module: blue.progress.borrow().module.digest() };
     let dropped = {
         let mut standing = processor.standing();
@@ -83,6 +85,24 @@ async fn promote(
     Ok(())
 }
 
+/// Writes the promotion into the journal, unless another host has taken the rebuild up since it began here.
+async fn record(ports: &Ports, processor: &Processor, started: u64, promoted: Happening) -> Result<(), Refusal> {
+    loop {
+        let entries = ports.journal.entries_after(started).await?;
+        let is_taken = |entry: &Entry| {
+            entry.subject == processor.subject
+                && matches!(entry.happening, Happening::RebuildStarted { .. } | Happening::Removed)
+        };
+        if entries.iter().any(is_taken) || !processor.tenure.holds() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let last = entries.last().map_or(started, |entry| entry.sequence);
+        if ports.journal.append_after(last, &processor.subject, promoted.clone()).await?.is_some() {
+            return Ok(());
+        }
+    }
+}
+
 /// Removes the generation that nothing can go back to any more.
 pub(crate) async fn forget(ports: &Ports, processor: &Processor, back: Option<Back>, live: u32) {
     let Some(Back::Generation { number, .. }) = back else { return };
@@ -96,8 +116,8 @@ pub(crate) async fn forget(ports: &Ports, processor: &Processor, back: Option<Ba
 }
 
 async fn abandon(ports: &Ports, processor: &Processor, green: &Running, reason: String) -> Result<(), Refusal> {
-    // A host that shuts down stops the run too; the rebuild goes on when it starts again.
-    if green.progress.borrow().state == State::Stopped {
+    // A host that shuts down, or gives the projection to another one, stops the run too; the rebuild goes on there.
+    if green.progress.borrow().state == State::Stopped || !processor.tenure.holds() {
         return Err(Refusal::ShuttingDown);
     }
     tracing::warn!(projection = %processor.subject.name, generation = green.number, "the rebuild was given up: {reason}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Digest, Kind, Name, Position, State, StreamName, Subject, journal::JournalError, log::LogError,
+    Digest, Kind, Name, Position, State, StreamName, Subject, hosts::HostsError, journal::JournalError, log::LogError,
     module::LibraryError, read_model::ReadModelError,
 };
 
@@ -16,6 +16,14 @@ pub enum Refusal {
     /// There is a processor of that name, but it is of this other kind.
     #[error("`{}` is {}: use `lantern {} …`", .0.name, .0.kind.with_article(), .0.kind)]
     OtherKind(Subject),
+    /// Another host runs the processor, or none does at the moment.
+    #[error("{} `{}` is {}: try again in a moment", .subject.kind, .subject.name, elsewhere(.host.as_deref()))]
+    Elsewhere {
+        /// The processor.
+        subject: Subject,
+        /// The name of the host that runs it.
+        host: Option<String>,
+    },
     /// What is to be deployed is no processor.
     #[error("{} does not consume events: `lantern {} deploy` deploys it", .0.with_article(), .0)]
     NoProcessor(Kind),
@@ -140,4 +148,11 @@ pub enum Refusal {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The registry of hosts failed.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+}
+
+fn elsewhere(host: Option<&str>) -> String {
+    host.map_or_else(|| "run by no host at the moment".into(), |host| format!("run by host `{host}`"))
 }

@@ -13,9 +13,20 @@ pub(crate) enum Back {
     Generation { number: u32, module: Digest },
 }
 
+impl Back {
+    /// The module it goes back to.
+    pub(crate) fn module(&self) -> Digest {
+        match self {
+            Self::Module(module) | Self::Generation { module, .. } => *module,
+        }
+    }
+}
+
 /// A processor as the journal tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deployed {
+    /// The entry that deployed it: tells it from another one deployed under the same name before or after.
+    pub(crate) entry: u64,
     pub(crate) kind: Kind,
     pub(crate) deployment: Deployment,
     pub(crate) deployed_at: Timestamp,
@@ -37,19 +48,19 @@ pub(crate) struct Deployed {
 pub(crate) struct Roster {
     pub(crate) deployed: BTreeMap<Name, Deployed>,
     pub(crate) last_generations: BTreeMap<Name, u32>,
+    /// The sequence of the last entry folded.
+    pub(crate) last: u64,
 }
 
 impl Roster {
-    /// Folds the journal.
-    pub(crate) fn fold(entries: Vec<Entry>) -> Self {
-        let mut roster = Self::default();
-        for entry in entries {
-            roster.add(entry);
-        }
-        roster
+    /// The next generation number of a name.
+    pub(crate) fn next_generation(&self, name: &Name) -> u32 {
+        self.last_generations.get(name).copied().unwrap_or(0) + 1
     }
 
-    fn add(&mut self, entry: Entry) {
+    /// Folds the next entry of the journal.
+    pub(crate) fn add(&mut self, entry: Entry) {
+        self.last = entry.sequence;
         let Subject { kind, name } = entry.subject;
         if !kind.is_processor() {
             return;
@@ -58,6 +69,7 @@ impl Roster {
         if let Happening::Deployed(deployment) = entry.happening {
             *last += 1;
             let deployed = Deployed {
+                entry: entry.sequence,
                 kind,
                 deployed_at: entry.at,
                 paused: false,
@@ -104,11 +116,26 @@ impl Roster {
     }
 }
 
+impl Deployed {
+    /// The modules it needs: to run, to rebuild, to go back.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = Digest> {
+        let back = self.back.as_ref().map(Back::module);
+        let rebuild = self.rebuild.map(|(_, module)| module);
+        [self.module].into_iter().chain(back).chain(rebuild)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lantern_core::{Grants, Position, journal::FailurePolicy, module::Limits};
 
     use super::*;
+
+    fn folded(entries: impl IntoIterator<Item = Entry>) -> Roster {
+        let mut roster = Roster::default();
+        entries.into_iter().for_each(|entry| roster.add(entry));
+        roster
+    }
 
     fn fold(happenings: Vec<Happening>) -> Roster {
         let entry = |(sequence, happening)| Entry {
@@ -117,7 +144,7 @@ mod tests {
             subject: Subject { kind: Kind::Projection, name: Name::new("orders").unwrap() },
             happening,
         };
-        Roster::fold((1..).zip(happenings).map(entry).collect())
+        folded((1..).zip(happenings).map(entry))
     }
 
     fn deployed(module: Digest) -> Happening {
@@ -156,7 +183,7 @@ mod tests {
         let processor = Subject { kind: Kind::Handler, name: Name::new("orders").unwrap() };
         let handler =
             Entry { sequence: 1, at: Timestamp(0), subject: processor, happening: deployed(Digest::of(b"a")) };
-        let roster = Roster::fold(vec![handler, aggregate]);
+        let roster = folded([handler, aggregate]);
         let orders = &roster.deployed[&Name::new("orders").unwrap()];
         assert_eq!((orders.kind, orders.module, &orders.back), (Kind::Handler, Digest::of(b"a"), &None));
     }

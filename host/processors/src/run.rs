@@ -51,19 +51,16 @@ impl Run {
             };
             match end {
                 None | Some(End::Stop) => break,
-                Some(End::Trouble(message)) => {
+                Some(End::Fenced(message)) if !self.tenure.holds() => {
+                    tracing::warn!(generation = %self.generation, "{message}; this host ends its run");
+                    break;
+                }
+                // Somebody took it whose time was over, and writes nothing any more: it is taken back.
+                Some(End::Fenced(message) | End::Trouble(message)) => {
                     troubles = if self.progress.borrow().position > began { 1 } else { troubles + 1 };
                     tracing::warn!(generation = %self.generation, "{message}; trying again");
                     self.fail(message, None, false);
-                    if self.rest(Some(backoff::pause(&TROUBLE, troubles))).await.is_err() {
-                        break;
-                    }
-                }
-                Some(End::Fenced(message)) => {
-                    tracing::error!(generation = %self.generation, "{message}");
-                    self.hold = Hold::Halted;
-                    self.fail(message, None, true);
-                    if self.rest(None).await.is_err() {
+                    if self.rest(backoff::pause(&TROUBLE, troubles)).await.is_err() {
                         break;
                     }
                 }
@@ -73,13 +70,8 @@ impl Run {
     }
 
     /// Waits without a session, for a while or until resumed. An error means that the run is to end.
-    async fn rest(&mut self, pause: Option<Duration>) -> Result<(), ()> {
-        let over = async {
-            match pause {
-                Some(pause) => time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn rest(&mut self, pause: Duration) -> Result<(), ()> {
+        let over = time::sleep(pause);
         tokio::pin!(over);
         loop {
             let command = tokio::select! {

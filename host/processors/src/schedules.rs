@@ -11,11 +11,11 @@ impl Supervisor {
     pub async fn schedules(&self, handler: Option<&Name>) -> Result<Vec<(Name, Scheduled)>, Refusal> {
         let handlers = match handler {
             Some(name) => vec![name.clone()],
-            None => self.list(Kind::Handler).into_iter().map(|status| status.name).collect(),
+            None => self.names(Kind::Handler),
         };
         let mut schedules = Vec::new();
         for name in handlers {
-            let scheduled = self.processor(Kind::Handler, &name)?.live().read_model.scheduled().await?;
+            let scheduled = self.read_model(Kind::Handler, &name, None).await?.scheduled().await?;
             schedules.extend(scheduled.into_iter().map(|scheduled| (name.clone(), scheduled)));
         }
         Ok(schedules)

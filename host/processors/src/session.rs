@@ -77,6 +77,10 @@ impl<'r> Session<'r> {
     pub(crate) async fn begin(run: &'r mut Run) -> Step<Self> {
         let trouble = |error: &dyn std::fmt::Display| End::Trouble(error.to_string());
         let (lease, checkpoint) = run.read_model.take().await.map_err(|error| trouble(&error))?;
+        // Whoever has it by now takes it again and finds all as it was: nothing was written.
+        if !run.tenure.holds() {
+            return Err(End::Fenced("the time of the lease is over: another host may have it".into()));
+        }
         let has_tables = run.module.description().has_tables;
         let unfit = if has_tables { prepare(run, lease, &checkpoint).await?.err() } else { None };
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
@@ -93,6 +97,7 @@ impl<'r> Session<'r> {
                 clock: run.ports.clock.clone(),
                 read_model: run.read_model.clone(),
                 lease,
+                tenure: run.tenure.clone(),
                 progress: run.progress.clone(),
             };
             Timers::start(on, scheduled)
@@ -189,6 +194,7 @@ impl<'r> Session<'r> {
             read_model: self.run.read_model.clone(),
             timers: self.timers.as_ref().map(|timers| timers.shared.clone()),
             lease: self.lease,
+            tenure: self.run.tenure.clone(),
             batch,
             emitted,
         }

@@ -16,6 +16,8 @@ pub struct Status {
     pub kind: Kind,
     /// Its name.
     pub name: Name,
+    /// The name of the host that runs it; none while it changes hosts.
+    pub host: Option<String>,
     /// Its state.
     pub state: State,
     /// The number of the live generation.

@@ -1,17 +1,19 @@
-//! The supervisor: keeps a run for every deployed processor and does what operators ask. What is deployed is the
-//! fold of the journal, so a host that starts again goes on with what it ran before.
+//! The supervisor: keeps a run for every processor that is this host's, and does what operators ask. What is deployed is
+//! the fold of the journal, which is followed; who runs it is decided by leases, see `steward`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use lantern_core::{
-    Clock, Digest, Entry, Generation, Grants, GuestThreads, Happening, Journal, Kind, Library, Log, Name, Position,
-    ReadModel, ReadModels, Subject, Upcasting,
+    Clock, Digest, Entry, Generation, Grants, GuestThreads, Happening, Hosts, Identity, Journal, Kind, Library, Log,
+    Name, Position, ReadModel, ReadModels, Subject, Upcasting,
     journal::{Deployment, FailurePolicy},
     module::Limits,
 };
+use tokio::sync::Notify;
 
 use crate::{
     Refusal, Retried, Selection, Status,
@@ -20,6 +22,8 @@ use crate::{
     generation::Hold,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
+    steward::{self, Charges},
+    tenure::Tenure,
 };
 
 /// What the processors stand on.
@@ -38,6 +42,13 @@ pub struct Ports {
     pub threads: Arc<GuestThreads>,
     /// The upcasters: what modules see is in the newest form they understand.
     pub upcasting: Arc<dyn Upcasting>,
+    /// The hosts that share all this.
+    pub hosts: Arc<dyn Hosts>,
+    /// This host among them.
+    pub host: Identity,
+    /// How long the lease of a processor lasts from one beat to the next, of which there are five in that time and one a
+    /// second at least. A host that has its stores for itself takes a long one.
+    pub lease: Duration,
 }
 
 /// Where a processor begins.
@@ -73,71 +84,119 @@ pub struct Deploy {
     pub grants: Grants,
 }
 
-/// Keeps a run for every deployed processor. Cheap to clone.
+/// Keeps a run for every processor of this host. Cheap to clone.
 #[derive(Clone)]
 pub struct Supervisor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    ports: Arc<Ports>,
+pub(crate) struct Shared {
+    pub(crate) ports: Arc<Ports>,
     processors: Mutex<Processors>,
+    /// Held while the journal is followed.
+    following: tokio::sync::Mutex<()>,
     /// Held while processors are deployed or removed: one at a time.
     deploying: tokio::sync::Mutex<()>,
+    /// What this host has leases for.
+    pub(crate) charges: Mutex<Charges>,
+    /// Held during a beat: one at a time.
+    pub(crate) beating: tokio::sync::Mutex<()>,
+    /// Wakes the steward.
+    pub(crate) wake: Arc<Notify>,
 }
 
-struct Processors {
-    running: BTreeMap<Name, Arc<Processor>>,
-    last_generations: BTreeMap<Name, u32>,
-    closed: bool,
+pub(crate) struct Processors {
+    /// What this host runs.
+    pub(crate) running: BTreeMap<Name, Arc<Processor>>,
+    /// What is deployed, whoever runs it.
+    pub(crate) roster: Roster,
+    pub(crate) closed: bool,
 }
 
 impl Supervisor {
-    /// Starts everything the journal says is deployed.
+    /// Joins the hosts and starts its share of what the journal says is deployed: all of it when there is no other host.
     ///
     /// A processor whose module or read model cannot be loaded is an error: the host must not serve half of what it
     /// was told to.
     pub async fn start(ports: Ports) -> Result<Self, Refusal> {
-        let roster = Roster::fold(ports.journal.entries().await?);
-        let processors =
-            Processors { running: BTreeMap::new(), last_generations: roster.last_generations, closed: false };
+        let end = ports.journal.end();
+        let processors = Processors { running: BTreeMap::new(), roster: Roster::default(), closed: false };
         let shared = Shared {
             ports: Arc::new(ports),
             processors: Mutex::new(processors),
-            deploying: tokio::sync::Mutex::new(()),
+            following: tokio::sync::Mutex::default(),
+            deploying: tokio::sync::Mutex::default(),
+            charges: Mutex::default(),
+            beating: tokio::sync::Mutex::default(),
+            wake: Arc::default(),
         };
         let supervisor = Self { shared: Arc::new(shared) };
-        for (name, deployed) in roster.deployed {
-            supervisor.restore(name, deployed).await?;
+        supervisor.follow().await?;
+        let begun = supervisor.join().await?;
+        for begun in begun {
+            begun.await.map_err(|_| Refusal::Interrupted)??;
         }
+        tokio::spawn(steward::keep(Arc::downgrade(&supervisor.shared), end));
         Ok(supervisor)
     }
 
-    /// Starts a processor the journal tells of.
-    async fn restore(&self, name: Name, deployed: Deployed) -> Result<(), Refusal> {
+    /// Takes up what is new in the journal.
+    pub(crate) async fn follow(&self) -> Result<(), Refusal> {
+        let _one = self.shared.following.lock().await;
+        let last = self.processors().roster.last;
+        let entries = self.shared.ports.journal.entries_after(last).await?;
+        let mut processors = self.processors();
+        entries.into_iter().for_each(|entry| processors.roster.add(entry));
+        Ok(())
+    }
+
+    /// Starts a processor as the journal tells of it.
+    pub(crate) async fn restore(&self, name: &Name, tenure: Tenure) -> Result<(), Refusal> {
         let ports = &self.shared.ports;
+        // Removed meanwhile, there is nothing to start.
+        let Some(deployed) = self.processors().roster.deployed.get(name).cloned() else { return Ok(()) };
         let generation = Generation { processor: name.clone(), number: deployed.generation };
         let start = deployed.deployment.start;
         let read_model = ports.read_models.create(&generation, start, deployed.module).await?;
-        let subject = Subject { kind: deployed.kind, name };
+        let subject = Subject { kind: deployed.kind, name: name.clone() };
         let (module, back) = self.reconcile(&subject, &deployed, &*read_model).await?;
-        let loaded = ports.library.load(module, &settings(&subject, &deployed.deployment)).await?;
+        let module = ports.library.load(module, &settings(&subject, &deployed.deployment)).await?;
         let previous = match &back {
             Some(Back::Module(module)) => Some(*module),
             _ => None,
         };
         let hold = if deployed.paused { Hold::Paused } else { Hold::Free };
         let policy = deployed.deployment.failure_policy.clone();
-        let kind = deployed.kind;
-        let live = self.run(Begun { kind, generation, policy, read_model, module: loaded, previous, hold });
-        let standing = Standing { live, back, rebuild: None, last_generation: deployed.last_generation };
-        let name = subject.name.clone();
-        let processor = Arc::new(Processor::new(subject, deployed.deployed_at, deployed.deployment, standing));
-        self.processors().running.insert(name, processor.clone());
-        if let Some((number, module)) = deployed.rebuild {
+        let (kind, rebuild, last_generation) = (deployed.kind, deployed.rebuild, deployed.last_generation);
+        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure: tenure.clone() };
+        let processor = {
+            let mut processors = self.processors();
+            if processors.closed {
+                return Err(Refusal::ShuttingDown);
+            }
+            let standing = Standing { live: self.run(begun), back, rebuild: None, last_generation };
+            let processor = Arc::new(Processor::new(subject, deployed, tenure, standing));
+            processors.running.insert(name.clone(), processor.clone());
+            processor
+        };
+        if let Some((number, module)) = rebuild {
             self.rebuild_beside(&processor, number, module).await?;
         }
         Ok(())
+    }
+
+    /// Ends the runs of a processor that is this host's no longer, or not much longer.
+    pub(crate) async fn dismiss(&self, name: &Name) {
+        let processor = {
+            let mut processors = self.processors();
+            if processors.closed {
+                return;
+            }
+            processors.running.remove(name)
+        };
+        if let Some(processor) = processor {
+            end(&processor).await;
+        }
     }
 
     /// A host that died between the commit of a swap and its journal entry: the checkpoint is the truth, the entry is
@@ -167,6 +226,8 @@ impl Supervisor {
             return Err(Refusal::NoGrants(deploy.name));
         }
         let _one = self.shared.deploying.lock().await;
+        self.follow().await?;
+        self.vacant(&deploy.name)?;
         let ports = &self.shared.ports;
         let head = *ports.log.head().borrow();
         let start = match deploy.start {
@@ -174,40 +235,53 @@ impl Supervisor {
             Start::End => head,
             Start::After(position) => position.min(head),
         };
-        let number = {
-            let processors = self.processors();
-            if processors.closed {
-                return Err(Refusal::ShuttingDown);
-            }
-            if let Some(there) = processors.running.get(&deploy.name) {
-                return Err(Refusal::Exists(there.subject.clone()));
-            }
-            processors.last_generations.get(&deploy.name).copied().unwrap_or(0) + 1
-        };
         let Deploy { kind, name, module, config, limits, failure_policy, grants, .. } = deploy;
         let deployment = Deployment { module, start, config, limits, failure_policy, grants };
         let subject = Subject { kind, name: name.clone() };
         let loaded = ports.library.load(module, &settings(&subject, &deployment)).await?;
-        let generation = Generation { processor: name.clone(), number };
-        // Whatever an interrupted removal may have left is not this generation's.
-        ports.read_models.remove(&generation).await?;
-        let read_model = ports.read_models.create(&generation, start, module).await?;
-        // Whether its tables can be made is known before anything is deployed.
-        if let Err(refusal) = dry_run::tables(&*read_model, &*loaded).await {
+        // Of several hosts that deploy under the name at once, one has the lease and goes on.
+        let reserved = loop {
+            if let Some(reserved) = self.reserve(&name).await? {
+                break reserved;
+            }
+            self.follow().await?;
+            self.vacant(&name)?;
+        };
+        loop {
+            let (number, last) = self.vacant(&name)?;
+            let generation = Generation { processor: name.clone(), number };
+            // Whatever an interrupted removal may have left is not this generation's.
             ports.read_models.remove(&generation).await?;
-            return Err(refusal);
+            let read_model = ports.read_models.create(&generation, start, module).await?;
+            // Whether its tables can be made is known before anything is deployed.
+            if let Err(refusal) = dry_run::tables(&*read_model, &*loaded).await {
+                ports.read_models.remove(&generation).await?;
+                return Err(refusal);
+            }
+            let happening = Happening::Deployed(deployment.clone());
+            let entry = ports.journal.append_after(last, &subject, happening).await?;
+            self.follow().await?;
+            if entry.is_some() {
+                break;
+            }
         }
-        let entry = ports.journal.append(&subject, Happening::Deployed(deployment.clone())).await?;
-        let policy = deployment.failure_policy.clone();
-        let begun = Begun { kind, generation, policy, read_model, module: loaded, previous: None, hold: Hold::Free };
-        let live = self.run(begun);
-        let standing = Standing { live, back: None, rebuild: None, last_generation: number };
-        let processor = Arc::new(Processor::new(subject, entry.at, deployment, standing));
-        let mut processors = self.processors();
-        processors.last_generations.insert(name.clone(), number);
-        processors.running.insert(name, processor.clone());
-        drop(processors);
-        Ok(processor.status(head))
+        self.restore(&name, reserved.tenure()).await?;
+        let status = self.status(kind, &name);
+        reserved.keep();
+        status
+    }
+
+    /// The number of the generation that can be deployed under a name that is free, and the last entry of the journal that
+    /// says so.
+    fn vacant(&self, name: &Name) -> Result<(u32, u64), Refusal> {
+        let processors = self.processors();
+        if processors.closed {
+            return Err(Refusal::ShuttingDown);
+        }
+        match processors.roster.deployed.get(name) {
+            Some(there) => Err(Refusal::Exists(Subject { kind: there.kind, name: name.clone() })),
+            None => Ok((processors.roster.next_generation(name), processors.roster.last)),
+        }
     }
 
     /// Removes a processor with its read models.
@@ -217,21 +291,15 @@ impl Supervisor {
         let ports = &self.shared.ports;
         ports.journal.append(&processor.subject, Happening::Removed).await?;
         self.processors().running.remove(name);
-        let (live, rebuild) = {
-            let standing = processor.standing();
-            (standing.live.clone(), standing.rebuild.clone())
-        };
-        if let Some(rebuild) = rebuild {
-            rebuild.stop().await;
-        }
-        live.stop().await;
+        end(&processor).await;
         // Waits for a rebuild to notice, so that nothing is written after the removal.
         let _changing = processor.changing.lock().await;
         let last = processor.standing().last_generation;
         for number in 1..=last {
             ports.read_models.remove(&Generation { processor: name.clone(), number }).await?;
         }
-        self.processors().last_generations.insert(name.clone(), last);
+        self.follow().await?;
+        self.discharge(name).await;
         Ok(())
     }
 
@@ -251,12 +319,20 @@ impl Supervisor {
         Ok(self.show(&processor))
     }
 
-    /// All processors of a kind, by name.
+    /// The processors of a kind that this host runs, by name.
     #[must_use]
     pub fn list(&self, kind: Kind) -> Vec<Status> {
         let of_kind = |processor: &&Arc<Processor>| processor.subject.kind == kind;
         let processors: Vec<_> = self.processors().running.values().filter(of_kind).cloned().collect();
         processors.iter().map(|processor| self.show(processor)).collect()
+    }
+
+    /// The names of all processors of a kind, whoever runs them.
+    #[must_use]
+    pub fn names(&self, kind: Kind) -> Vec<Name> {
+        let processors = self.processors();
+        let of_kind = processors.roster.deployed.iter().filter(|(_, deployed)| deployed.kind == kind);
+        of_kind.map(|(name, _)| name.clone()).collect()
     }
 
     /// One processor.
@@ -294,21 +370,6 @@ impl Supervisor {
         Ok(entries)
     }
 
-    /// The live read model. A collection that is given must be one of the module's.
-    pub fn read_model(&self, kind: Kind, name: &Name, collection: Option<&str>) -> Result<Arc<dyn ReadModel>, Refusal> {
-        let processor = self.processor(kind, name)?;
-        let live = processor.live();
-        if let Some(collection) = collection {
-            let module = live.progress.borrow().module.clone();
-            let known = &module.description().collections;
-            if !known.iter().any(|known| known == collection) {
-                let (subject, collection) = (processor.subject.clone(), collection.to_owned());
-                return Err(Refusal::UnknownCollection { subject, collection, known: known.clone() });
-            }
-        }
-        Ok(live.read_model)
-    }
-
     /// Tries parked events again.
     pub async fn retry(&self, kind: Kind, name: &Name, selection: Selection) -> Result<Retried, Refusal> {
         self.processor(kind, name)?.live().ask(|reply| Command::Retry { selection, reply }).await
@@ -319,44 +380,50 @@ impl Supervisor {
         self.processor(kind, name)?.live().ask(|reply| Command::Skip { position, reply }).await
     }
 
-    /// Which modules are needed: those that run, are being rebuilt with, or can be gone back to.
+    /// Which modules are needed: those that run on any host, are being rebuilt with, or can be gone back to.
     #[must_use]
     pub fn modules_in_use(&self) -> Vec<(Subject, Digest)> {
-        let processors: Vec<_> = self.processors().running.values().cloned().collect();
-        let mut in_use = Vec::new();
-        for processor in processors {
-            let standing = processor.standing();
-            let runs = [Some(&standing.live), standing.rebuild.as_ref()];
-            for running in runs.into_iter().flatten() {
-                let progress = running.progress.borrow();
-                in_use.push((processor.subject.clone(), progress.module.digest()));
-                in_use.extend(progress.previous.map(|module| (processor.subject.clone(), module)));
+        let mut in_use = BTreeSet::new();
+        let running: Vec<_> = {
+            let processors = self.processors();
+            for (name, deployed) in &processors.roster.deployed {
+                let subject = Subject { kind: deployed.kind, name: name.clone() };
+                in_use.extend(deployed.modules().map(|module| (subject.clone(), module)));
             }
-            if let Some(Back::Module(module) | Back::Generation { module, .. }) = &standing.back {
-                in_use.push((processor.subject.clone(), *module));
+            processors.running.values().cloned().collect()
+        };
+        // A change that the journal does not tell of yet.
+        for processor in running {
+            let standing = processor.standing();
+            for running in [Some(&standing.live), standing.rebuild.as_ref()].into_iter().flatten() {
+                let progress = running.progress.borrow();
+                let modules = progress.previous.into_iter().chain([progress.module.digest()]);
+                in_use.extend(modules.map(|module| (processor.subject.clone(), module)));
             }
         }
-        in_use.sort_unstable();
-        in_use.dedup();
-        in_use
+        in_use.into_iter().collect()
     }
 
-    /// Commits what is in flight and ends every run. The caller bounds the wait.
+    /// Commits what is in flight, ends every run and takes leave of the other hosts, who take over at once. The caller
+    /// bounds the wait.
     pub async fn shutdown(&self) {
         let processors: Vec<_> = {
             let mut processors = self.processors();
             processors.closed = true;
             processors.running.values().cloned().collect()
         };
+        self.shared.wake.notify_one();
         let mut stopping = tokio::task::JoinSet::new();
         for processor in processors {
-            let standing = processor.standing();
-            let runs = [Some(standing.live.clone()), standing.rebuild.clone()];
-            for running in runs.into_iter().flatten() {
-                stopping.spawn(async move { running.stop().await });
-            }
+            stopping.spawn(async move { end(&processor).await });
         }
         while stopping.join_next().await.is_some() {}
+        // A beat under way would make it come back.
+        let _beating = self.shared.beating.lock().await;
+        let Ports { hosts, host, .. } = &*self.shared.ports;
+        if let Err(error) = hosts.leave(host.id).await {
+            tracing::warn!("the other hosts take over only when the leases are over: {error}");
+        }
     }
 
     pub(crate) fn run(&self, begun: Begun) -> Running {
@@ -364,26 +431,47 @@ impl Supervisor {
     }
 
     pub(crate) fn show(&self, processor: &Processor) -> Status {
-        processor.status(*self.shared.ports.log.head().borrow())
+        processor.status(*self.shared.ports.log.head().borrow(), self.shared.ports.host.name.clone())
     }
 
     pub(crate) fn ports(&self) -> &Arc<Ports> {
         &self.shared.ports
     }
 
-    /// The processor of a name, if it is of the kind asked for.
+    /// The processor of a name that this host runs, if it is of the kind asked for.
     pub(crate) fn processor(&self, kind: Kind, name: &Name) -> Result<Arc<Processor>, Refusal> {
-        match self.processors().running.get(name) {
-            Some(processor) if processor.subject.kind == kind => Ok(processor.clone()),
-            Some(other) => Err(Refusal::OtherKind(other.subject.clone())),
-            None => Err(Refusal::Unknown(Subject { kind, name: name.clone() })),
+        let processors = self.processors();
+        let subject = Subject { kind, name: name.clone() };
+        let there = match (processors.running.get(name), processors.roster.deployed.get(name)) {
+            (Some(processor), _) if processor.subject.kind == kind => return Ok(processor.clone()),
+            (Some(processor), _) => processor.subject.kind,
+            (None, Some(deployed)) => deployed.kind,
+            (None, None) => return Err(Refusal::Unknown(subject)),
+        };
+        if there != kind {
+            return Err(Refusal::OtherKind(Subject { kind: there, ..subject }));
         }
+        drop(processors);
+        let host = self.charges().roll.owner(name).map(|owner| owner.identity.name.clone());
+        Err(Refusal::Elsewhere { subject, host })
     }
 
-    fn processors(&self) -> MutexGuard<'_, Processors> {
+    pub(crate) fn processors(&self) -> MutexGuard<'_, Processors> {
         // Every change is a single insertion or removal, so a panic leaves nothing half-changed.
         self.shared.processors.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends the runs of a processor, the rebuild first.
+async fn end(processor: &Processor) {
+    let (live, rebuild) = {
+        let standing = processor.standing();
+        (standing.live.clone(), standing.rebuild.clone())
+    };
+    if let Some(rebuild) = rebuild {
+        rebuild.stop().await;
+    }
+    live.stop().await;
 }
 
 /// Waits until a generation that stands still during a promotion has ended or goes on.

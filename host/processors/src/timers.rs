@@ -28,6 +28,7 @@ use crate::{
     emission::{append, emit},
     progress::Progress,
     run::TROUBLE,
+    tenure::Tenure,
 };
 
 /// How many due events are appended at once: others get their turn in between.
@@ -48,6 +49,7 @@ pub(crate) struct Foundation {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) read_model: Arc<dyn ReadModel>,
     pub(crate) lease: Lease,
+    pub(crate) tenure: Tenure,
     pub(crate) progress: watch::Sender<Progress>,
 }
 
@@ -173,6 +175,11 @@ impl Shared {
     async fn fire(&self) -> Next {
         let mut waiting = self.waiting.lock().await;
         if waiting.over {
+            return Next::Over;
+        }
+        if !self.on.tenure.holds() {
+            // Another host may know of cancellations that are not known here.
+            waiting.over = true;
             return Next::Over;
         }
         if !self.open.load(Ordering::SeqCst) {

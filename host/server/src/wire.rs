@@ -1,12 +1,14 @@
 //! The composition of a host: every port gets its backend and is wrapped by its observer here, once.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use lantern_aggregates::{Aggregates, Capacity};
-use lantern_core::{Clock, GuestThreads, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock};
+use lantern_core::{
+    Clock, GuestThreads, Hosts, Identity, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock,
+};
 use lantern_processors::{Status, Supervisor};
 use lantern_stores::{memory, sqlite};
-use lantern_telemetry::{AggregateGauge, EffectsGauge, ProcessorGauge, Telemetry, observe};
+use lantern_telemetry::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, Telemetry, observe};
 use lantern_upcasters::Upcasters;
 
 use crate::data_folder::DataFolder;
@@ -41,11 +43,18 @@ pub(crate) struct Backends {
     pub(crate) snapshots: Arc<dyn Snapshots>,
     /// The modules.
     pub(crate) library: Arc<dyn Library>,
-    /// The host's own history.
+    /// The hosts' own history.
     pub(crate) journal: Arc<dyn Journal>,
+    /// The hosts that share all this.
+    pub(crate) hosts: Arc<dyn Hosts>,
+    /// How long the lease of a processor lasts.
+    pub(crate) lease: Duration,
     /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// The lease of a host that has its stores for itself: nobody waits for its end.
+const ALONE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Why a host could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +89,8 @@ impl Backends {
                 lantern_modules::Library::open(folder.modules(), clock.clone()).map_err(open("the module library"))?,
             ),
             journal: Arc::new(sqlite::Journal::open(folder.journal(), clock.clone()).map_err(open("the journal"))?),
+            hosts: Arc::new(memory::Hosts::new()),
+            lease: ALONE,
             clock,
         })
     }
@@ -93,6 +104,8 @@ impl Backends {
             snapshots: Arc::new(memory::Snapshots::new()),
             library: Arc::new(lantern_modules::Library::in_memory(clock.clone()).map_err(open("the module library"))?),
             journal: Arc::new(memory::Journal::new()),
+            hosts: Arc::new(memory::Hosts::new()),
+            lease: ALONE,
             clock,
         })
     }
@@ -108,8 +121,8 @@ fn start<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> WireError {
 
 impl Host {
     /// Puts a host together and starts what it is to run.
-    pub(crate) async fn start(backends: Backends, telemetry: Telemetry) -> Result<Self, WireError> {
-        let Backends { log, read_models, snapshots, library, journal, clock } = backends;
+    pub(crate) async fn start(backends: Backends, host: Identity, telemetry: Telemetry) -> Result<Self, WireError> {
+        let Backends { log, read_models, snapshots, library, journal, hosts, lease, clock } = backends;
         let threads = Arc::new(GuestThreads::new().map_err(start("threads of guests"))?);
         let log = observe::log(log, &telemetry);
         let read_models = observe::read_models(read_models, &telemetry);
@@ -140,10 +153,15 @@ impl Host {
             clock: clock.clone(),
             threads: threads.clone(),
             upcasting: upcasters.upcasting(),
+            hosts,
+            host,
+            lease,
         };
         let supervisor = Supervisor::start(ports).await.map_err(start("projections and handlers"))?;
         let watched = supervisor.clone();
         telemetry.watch_processors(Box::new(move || processors(&watched)));
+        let watched = supervisor.clone();
+        telemetry.watch_hosts(Box::new(move || vec![hosts_gauge(&watched)]));
         let watched = aggregates.clone();
         telemetry.watch_aggregates(Box::new(move || watched.counters().into_iter().map(counted).collect()));
         Ok(Self { log, library, supervisor, aggregates, upcasters, threads, telemetry, clock })
@@ -154,6 +172,7 @@ impl Host {
         tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown());
         // Telemetry would hold the processors and aggregates, and with them the files, for ever.
         self.telemetry.watch_processors(Box::new(Vec::new));
+        self.telemetry.watch_hosts(Box::new(Vec::new));
         self.telemetry.watch_aggregates(Box::new(Vec::new));
     }
 }
@@ -171,6 +190,18 @@ fn gauge(status: Status) -> ProcessorGauge {
         position: status.position,
         parked: status.parked_events,
         effects: (status.kind == Kind::Handler).then_some(effects),
+    }
+}
+
+fn hosts_gauge(supervisor: &Supervisor) -> HostsGauge {
+    let (roll, moves) = supervisor.roll();
+    let own = supervisor.identity().id;
+    HostsGauge {
+        live: roll.hosts.iter().filter(|seen| seen.is_live).count() as u64,
+        leases: roll.leases.iter().filter(|lease| lease.host == own && !lease.is_over).count() as u64,
+        taken: moves.taken,
+        released: moves.released,
+        lost: moves.lost,
     }
 }
 

@@ -24,7 +24,7 @@ mod view;
 mod fixture;
 
 pub use environment::Environment;
-pub use metrics::{AggregateGauge, EffectsGauge, ProcessorGauge};
+pub use metrics::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge};
 pub use span::{ActiveSpan, SpanBuilder};
 pub use telemetry::{Telemetry, TelemetryConfig, TelemetryError};
 pub use view::{EventView, LinkView, SpanView};

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     environment::{Environment, Reader},
     export::{self, Exporter},
-    metrics::{Aggregates, Metrics, Processors},
+    metrics::{Aggregates, Hosts, Metrics, Processors},
     pipeline::Pipeline,
     recent,
     sampler::Sampler,
@@ -136,6 +136,11 @@ impl Telemetry {
     /// Says where the gauges of processors come from. The function is called at each scrape and must not block.
     pub fn watch_processors(&self, processors: Processors) {
         self.inner.pipeline.metrics.processors.set(processors);
+    }
+
+    /// Says where the numbers of hosts come from. The function is called at each scrape and must not block.
+    pub fn watch_hosts(&self, hosts: Hosts) {
+        self.inner.pipeline.metrics.hosts.set(hosts);
     }
 
     /// Says where the numbers of aggregates come from. The function is called at each scrape and must not block.

@@ -166,7 +166,7 @@ fn live_and_die(seed: u64, make: fn(&str) -> Closure) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         supervisor.shutdown().await;
-        let read_model = supervisor.read_model(Kind::Handler, &name(), None).unwrap();
+        let read_model = supervisor.read_model(Kind::Handler, &name(), None).await.unwrap();
         assert!(read_model.scheduled().await.unwrap().is_empty());
         (world.events().await, documents(&*read_model).await)
     });

@@ -10,9 +10,9 @@ use std::{
 };
 
 use lantern_core::{
-    Append, Clock, Digest, Event, EventType, Expected, Filter, Grants, GuestThreads, Journal, Kind, Log, Metadata,
-    Name, NewEvent, Parked, Payload, Position, ReadModel, ReadModels, Subject, Timestamp, documents::Scan,
-    journal::FailurePolicy, module::Limits,
+    Append, Clock, Digest, Event, EventType, Expected, Filter, Grants, GuestThreads, Hosts, Identity, Journal, Kind,
+    Log, Metadata, Name, NewEvent, Parked, Payload, Position, ReadModel, ReadModels, Subject, Timestamp,
+    documents::Scan, journal::FailurePolicy, module::Limits,
 };
 use lantern_processors::{Deploy, Ports, Refusal, Start, Status, Supervisor};
 use lantern_stores::memory;
@@ -75,8 +75,13 @@ impl World {
         }
     }
 
-    /// Starts a host.
+    /// Starts a host that has the stores for itself.
     pub(crate) async fn supervise(&self) -> Supervisor {
+        self.join("alone", Arc::new(memory::Hosts::new()), Duration::from_secs(3_600)).await.unwrap()
+    }
+
+    /// Starts a host among others.
+    pub(crate) async fn join(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Result<Supervisor, Refusal> {
         let (inner, faults) = (self.log.clone(), self.faults.clone());
         let log = Arc::new(FaultyLog { inner, faults });
         let (inner, faults) = (self.read_models.clone(), self.faults.clone());
@@ -88,8 +93,16 @@ impl World {
             clock: self.clock.clone(),
             threads: Arc::new(GuestThreads::new().unwrap()),
             upcasting: self.chain.clone(),
+            hosts,
+            host: Identity {
+                id: uuid::Uuid::new_v4(),
+                name: name.into(),
+                address: format!("http://{name}.example"),
+                started_at: self.clock.now(),
+            },
+            lease,
         };
-        Supervisor::start(ports).await.unwrap()
+        Supervisor::start(ports).await
     }
 
     /// Appends one event and says where it stands.
@@ -195,13 +208,13 @@ impl Host {
 
     /// What was noted of a stream: the positions in the order they were handled.
     pub(crate) async fn noted(&self, stream: &str) -> String {
-        let read_model = self.supervisor.read_model(self.kind, &name(), Some("counts")).unwrap();
+        let read_model = self.supervisor.read_model(self.kind, &name(), Some("counts")).await.unwrap();
         let noted = read_model.get("counts", stream).await.unwrap();
         noted.map_or_else(String::new, |noted| noted.to_string())
     }
 
     pub(crate) async fn parked(&self) -> Vec<Parked> {
-        let read_model = self.supervisor.read_model(self.kind, &name(), None).unwrap();
+        let read_model = self.supervisor.read_model(self.kind, &name(), None).await.unwrap();
         read_model.parked(Position::START, usize::MAX).await.unwrap()
     }
 
@@ -212,7 +225,7 @@ impl Host {
 
     /// All documents.
     pub(crate) async fn documents(&self) -> BTreeMap<String, String> {
-        documents(&*self.supervisor.read_model(self.kind, &name(), Some("counts")).unwrap()).await
+        documents(&*self.supervisor.read_model(self.kind, &name(), Some("counts")).await.unwrap()).await
     }
 }
 

@@ -7,6 +7,7 @@ mod dead_letters;
 mod faults;
 mod handlers;
 mod host;
+mod hosts;
 mod life;
 mod modules;
 mod rebuild;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lantern_core::{
     AggregateModule, Call, Digest, Draft, Effects, Emission, Event, EventType, Instance, Library, Migration, Module,
     Outcome, Payload, Timer, Timestamp, View, Write,
-    module::{Description, Failure, FailureKind, Kept, LibraryError, Settings},
+    module::{Described, Description, Failure, FailureKind, Kept, LibraryError, Settings},
     upcasting::UpcasterModule,
 };
 
@@ -133,7 +133,17 @@ impl Library for Closures {
     }
 
     async fn inspect(&self, digest: Digest) -> Result<Kept, LibraryError> {
-        Err(LibraryError::Unknown(digest))
+        let closures = self.0.lock().unwrap();
+        let closure = closures.get(&digest).ok_or(LibraryError::Unknown(digest))?;
+        Ok(Kept {
+            digest,
+            size: 0,
+            pushed_at: Timestamp(0),
+            description: Described::Projection(closure.description.clone()),
+            world: "projection".into(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+        })
     }
 
     async fn remove(&self, digest: Digest) -> Result<(), LibraryError> {

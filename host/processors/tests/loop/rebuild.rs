@@ -67,7 +67,7 @@ async fn a_rebuild_gives_the_same_read_model_and_no_reader_misses_an_event() {
 }
 
 async fn digest(host: &Host) -> (Position, Digest) {
-    host.supervisor.read_model(Kind::Projection, &name(), None).unwrap().digest().await.unwrap()
+    host.supervisor.read_model(Kind::Projection, &name(), None).await.unwrap().digest().await.unwrap()
 }
 
 async fn digest_of(host: &Host) -> Digest {

@@ -71,7 +71,7 @@ fn tabled(name: &str) -> Closure {
 
 /// The rows: position, stream and how manieth of the stream.
 async fn rows(host: &Host) -> Vec<(u64, String, u64)> {
-    let read_model = host.supervisor.read_model(host.kind, &name(), None).unwrap();
+    let read_model = host.supervisor.read_model(host.kind, &name(), None).await.unwrap();
     let found = read_model.query("select position, stream, nth from noted order by position", &[], &AMPLE);
     let rows = found.await.unwrap().rows.into_iter().map(|row| match &row[..] {
         [SqlValue::Integer(position), SqlValue::Text(stream), SqlValue::Integer(nth)] => {
@@ -95,7 +95,7 @@ async fn expected(host: &Host, left_out: &[u64]) -> Vec<(u64, String, u64)> {
 }
 
 async fn digest(host: &Host) -> (Position, Digest) {
-    host.supervisor.read_model(host.kind, &name(), None).unwrap().digest().await.unwrap()
+    host.supervisor.read_model(host.kind, &name(), None).await.unwrap().digest().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +251,7 @@ async fn a_swap_runs_new_migrations_with_the_change_of_modules() {
     assert_eq!((swapped.position, swapped.dry_run_events), (Position(5), 5));
     host.append("A-1", "1").await;
     host.caught_up().await;
-    let read_model = host.supervisor.read_model(Kind::Projection, &name(), None).unwrap();
+    let read_model = host.supervisor.read_model(Kind::Projection, &name(), None).await.unwrap();
     let signs = read_model.query("select sign from noted order by position", &[], &AMPLE).await.unwrap().rows;
     let sign = |sign: &str| vec![SqlValue::Text(sign.into())];
     assert_eq!(signs[4..], [sign("one"), sign("two")]);

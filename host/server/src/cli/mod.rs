@@ -9,6 +9,7 @@ mod event;
 mod export;
 mod failure;
 mod handler;
+mod host;
 mod import;
 mod lines;
 mod module;
@@ -99,6 +100,9 @@ enum Ask {
     /// Look at what a projection or handler could not handle, and decide about it.
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
+    /// List the hosts that share a database.
+    #[command(subcommand)]
+    Host(host::Host),
     /// Print a trace as a tree.
     Trace(trace::Trace),
 }
@@ -151,6 +155,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             Ask::Upcaster(upcaster) => upcaster.run(&client, output).await,
             Ask::Schedule(schedule) => schedule.run(&client, output).await,
             Ask::DeadLetter(dead_letter) => dead_letter.run(&client, output).await,
+            Ask::Host(host) => host.run(&client, output).await,
             Ask::Trace(trace) => trace.run(&client, output).await,
         }
     })

@@ -134,10 +134,11 @@ async fn list(client: &Client, output: Output, kind: Kind) -> Result<(), Failure
         let listed: Listed<Status> = answer.read()?;
         let rows = listed.processors.iter().map(|status| {
             let name = format!("{} {}", status.description.name, status.description.version);
-            let texts = [status.name.to_string(), status.state.as_str().into(), status.module.short(), name];
+            let host = status.host.clone().unwrap_or_else(|| "-".into());
+            let texts = [status.name.to_string(), status.state.as_str().into(), host, status.module.short(), name];
             texts.into_iter().chain(numbers(status))
         });
-        let mut header = vec!["name", "state", "module", "which is", "position", "lag", "handled", "parked"];
+        let mut header = vec!["name", "state", "host", "module", "which is", "position", "lag", "handled", "parked"];
         if kind == Kind::Handler {
             header.extend(["emitted", "scheduled"]);
         }
@@ -178,6 +179,7 @@ fn status(status: &Status) -> String {
     facts(&[
         ("name", status.name.to_string()),
         ("state", status.state.as_str().into()),
+        ("host", status.host.clone().unwrap_or_else(|| "none at the moment".into())),
         ("module", format!("{} {} ({module})", description.name, description.version)),
         ("before", status.previous_module.map(|module| module.to_string()).unwrap_or_default()),
         ("generation", status.generation.to_string()),

@@ -15,6 +15,7 @@ use crate::{
     config::{Config, LogFormat, Options, Store, TEMPLATE},
     data_folder::DataFolder,
     http::{self, Door},
+    identity::identity,
     shutdown::{Signals, Time},
     wire::{Backends, Host},
 };
@@ -101,7 +102,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         Some(folder) => Backends::sqlite(folder),
         None => Backends::memory(),
     };
-    let starting = Host::start(backends.map_err(Failure::failed)?, telemetry.clone());
+    let identity = identity(config.host_name.clone(), config.host_address.clone(), address);
+    let starting = Host::start(backends.map_err(Failure::failed)?, identity, telemetry.clone());
     let host = tokio::select! {
         started = starting => started.map_err(Failure::failed)?,
         // Nothing was promised to anybody yet.

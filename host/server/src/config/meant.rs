@@ -21,6 +21,12 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// The kind of store.
     pub(crate) store: Store,
+    /// The name of the host among those that share its stores, where one is given.
+    pub(crate) host_name: Option<String>,
+    /// The URL under which the others reach it, where one is given.
+    pub(crate) host_address: Option<String>,
+    /// How long its leases last where it shares its stores.
+    pub(crate) lease: Duration,
     /// How many recent spans are kept.
     pub(crate) recent_spans: usize,
     /// Which log lines are written.
@@ -91,7 +97,7 @@ impl Config {
     }
 
     fn meant(layers: &Layers) -> Result<Self, ConfigError> {
-        let Written { server, storage, telemetry, log } = layers.written();
+        let Written { server, storage, hosts, telemetry, log } = layers.written();
         let wrong = |key: &str, found: &str, needed: &str| ConfigError::Value {
             origin: layers.origin(key),
             key: key.into(),
@@ -122,7 +128,19 @@ impl Config {
         if let Some(other) = names.iter().find(|name| !is_name(name)) {
             return Err(wrong("server.names", other, "write names without ports, parted by commas"));
         }
+        let lease = u64::try_from(hosts.lease_seconds).ok().filter(|seconds| (2..=600).contains(seconds));
+        let lease = lease.ok_or_else(|| {
+            wrong("hosts.lease_seconds", &hosts.lease_seconds.to_string(), "2 to 600 seconds are possible")
+        })?;
+        let given = |text: String| Some(text.trim().trim_end_matches('/').to_owned()).filter(|text| !text.is_empty());
+        let host_address = given(hosts.address);
+        if let Some(other) = host_address.as_ref().filter(|address| !address.starts_with("http")) {
+            return Err(wrong("hosts.address", other, "write a URL, for example `http://10.0.0.7:7171`"));
+        }
         Ok(Self {
+            host_name: given(hosts.name),
+            host_address,
+            lease: Duration::from_secs(lease),
             listen: loopback(&server.listen, layers.origin("server.listen"))?,
             names,
             shutdown: Duration::from_secs(shutdown),
@@ -184,6 +202,9 @@ mod tests {
             shutdown: Duration::from_secs(10),
             data: "./lantern-data".into(),
             store: Store::Sqlite,
+            host_name: None,
+            host_address: None,
+            lease: Duration::from_secs(5),
             recent_spans: 65_536,
             log_filter: "info".into(),
             log_format: LogFormat::Text,
@@ -225,7 +246,7 @@ mod tests {
         refused(
             "[sever]\nlisten = \"x\"",
             &[],
-            "lantern.toml: there is no key `sever`: the sections are `log`, `server`",
+            "lantern.toml: there is no key `sever`: the sections are `hosts`, `log`, `server`",
         );
         refused("server = 1", &[], "write a section `[server]`");
         refused("", &[("LANTERN_STORAGE_DATE", "x")], "LANTERN_STORAGE_DATE: there is no key `storage.date`");
@@ -241,6 +262,8 @@ mod tests {
         refused("", &[("LANTERN_SERVER_SHUTDOWN_SECONDS", "soon")], "a whole number is needed");
         refused("", &[("LANTERN_STORAGE_STORE", "paper")], "LANTERN_STORAGE_STORE: `storage.store` is `paper`");
         refused("[telemetry]\nrecent_spans = -1", &[], "0 to 10000000");
+        refused("[hosts]\nlease_seconds = 1", &[], "`hosts.lease_seconds` is `1`: 2 to 600");
+        refused("[hosts]\naddress = \"here:7171\"", &[], "`hosts.address` is `here:7171`: write a URL");
         refused("[log]\nformat = \"xml\"", &[], "`text` and `json`");
         refused("[server\n", &[], "lantern.toml is no TOML: line 1:");
     }

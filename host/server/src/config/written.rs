@@ -22,6 +22,8 @@ pub(crate) struct Written {
     pub(crate) server: ServerSection,
     /// Section `[storage]`.
     pub(crate) storage: StorageSection,
+    /// Section `[hosts]`.
+    pub(crate) hosts: HostsSection,
     /// Section `[telemetry]`.
     pub(crate) telemetry: TelemetrySection,
     /// Section `[log]`.
@@ -48,6 +50,18 @@ pub(crate) struct StorageSection {
     pub(crate) data: PathBuf,
     /// The kind of store.
     pub(crate) store: String,
+}
+
+/// This host among others.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostsSection {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where the others reach it.
+    pub(crate) address: String,
+    /// How long its leases last, in seconds.
+    pub(crate) lease_seconds: i64,
 }
 
 /// What is recorded.

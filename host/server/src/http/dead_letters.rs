@@ -71,7 +71,7 @@ async fn list_processor_dead_letters(
 ) -> Result<Response, Problem> {
     let limit = wanted.limit.map_or(Ok(100), limit)?;
     let after = Position(wanted.after.unwrap_or(0));
-    let dead_letters = host.supervisor.read_model(kind, &name, None)?.parked(after, limit).await?;
+    let dead_letters = host.supervisor.read_model(kind, &name, None).await?.parked(after, limit).await?;
     Ok(Json(DeadLetterList { dead_letters }).into_response())
 }
 
@@ -89,7 +89,7 @@ async fn show_processor_dead_letter(
     Path((name, position)): Path<(Name, u64)>,
 ) -> Result<Response, Problem> {
     let position = Position(position);
-    let parked = host.supervisor.read_model(kind, &name, None)?.parked_at(position).await?;
+    let parked = host.supervisor.read_model(kind, &name, None).await?.parked_at(position).await?;
     let parked = parked.ok_or(Refusal::NotParked { subject: Subject { kind, name }, position })?;
     let event = event_at(&*host.log, position).await?;
     let event = event.as_ref().map(CloudEvent::listing);

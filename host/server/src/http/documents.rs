@@ -54,7 +54,7 @@ async fn list_processor_collections(
     Extension(kind): Extension<Kind>,
     Path(name): Path<Name>,
 ) -> Result<Json<CollectionList>, Problem> {
-    Ok(Json(CollectionList { collections: host.supervisor.status(kind, &name)?.description.collections }))
+    Ok(Json(CollectionList { collections: host.supervisor.description(kind, &name).await?.collections }))
 }
 
 /// How new a read model must be.
@@ -196,7 +196,7 @@ async fn show_processor_digest(
     Extension(kind): Extension<Kind>,
     Path(name): Path<Name>,
 ) -> Result<Response, Problem> {
-    let (position, digest) = host.supervisor.read_model(kind, &name, None)?.digest().await?;
+    let (position, digest) = host.supervisor.read_model(kind, &name, None).await?.digest().await?;
     Ok(Json(DigestAnswer { digest, position }).into_response())
 }
 
@@ -210,10 +210,10 @@ async fn fresh(
 ) -> Result<Arc<dyn ReadModel>, Problem> {
     let Subject { kind, name } = subject;
     // A collection that is not there need not be waited for.
-    host.supervisor.read_model(*kind, name, Some(collection))?;
+    host.supervisor.read_model(*kind, name, Some(collection)).await?;
     if let Some(position) = freshness.min_position {
         let timeout = freshness.timeout.map_or(Ok(DEFAULT_WAIT), waiting::timeout)?;
         waiting::until(host, door, subject, Position(position), timeout).await?;
     }
-    Ok(host.supervisor.read_model(*kind, name, Some(collection))?)
+    Ok(host.supervisor.read_model(*kind, name, Some(collection)).await?)
 }

@@ -9,7 +9,7 @@ use axum::{
 use lantern_telemetry::Telemetry;
 use tokio::sync::watch;
 
-use super::problem::Problem;
+use super::{elsewhere::Peers, problem::Problem};
 use crate::wire::Host;
 
 /// The door of the host.
@@ -20,6 +20,8 @@ pub(crate) struct Door {
     pub(super) telemetry: Telemetry,
     /// The names under which it may be asked for, beside addresses and `localhost`.
     pub(super) names: Vec<String>,
+    /// The way to other hosts.
+    pub(super) peers: Peers,
 }
 
 /// A host that takes work. Handlers ask for it, so that none runs before the host is there or while it ends.
@@ -28,7 +30,7 @@ pub(super) struct Open(pub(super) Arc<Host>);
 impl Door {
     /// A closed door.
     pub(crate) fn new(telemetry: Telemetry, names: Vec<String>) -> Self {
-        Self { host: OnceLock::new(), closing: watch::Sender::new(false), telemetry, names }
+        Self { host: OnceLock::new(), closing: watch::Sender::new(false), telemetry, names, peers: Peers::new() }
     }
 
     /// Opens it to a host. A door opens once.

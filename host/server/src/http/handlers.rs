@@ -1,13 +1,21 @@
 //! `/api/v1/handlers`: what only handlers have. The rest is that of all processors; what they scheduled has a file of
 //! its own.
 
-use axum::Json;
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::HeaderMap};
 use lantern_core::Kind;
 use lantern_processors::Status;
 use serde::Serialize;
 use utoipa_axum::routes;
 
-use super::{Routes, door::Open, problem::Problem, processors, shapes};
+use super::{
+    Routes,
+    door::{Door, Open},
+    elsewhere,
+    problem::Problem,
+    processors, shapes,
+};
 
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {
@@ -27,6 +35,10 @@ struct HandlerList {
     tag = "handlers",
     responses((status = 200, description = "The handlers", body = shapes::HandlerList), Problem),
 )]
-async fn list_handlers(Open(host): Open) -> Json<HandlerList> {
-    Json(HandlerList { handlers: host.supervisor.list(Kind::Handler) })
+async fn list_handlers(
+    Open(host): Open,
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+) -> Result<Json<HandlerList>, Problem> {
+    Ok(Json(HandlerList { handlers: elsewhere::list(&host, &door, Kind::Handler, &headers).await? }))
 }

@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod documents;
 mod door;
+mod elsewhere;
 mod events;
 mod export;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod given;
 mod handlers;
 mod health;
 mod host_name;
+mod hosts;
 mod incoming;
 mod metrics;
 mod modules;
@@ -55,6 +57,7 @@ pub(crate) use door::Door;
 pub(crate) use events::MAX_LISTED;
 #[cfg(test)]
 pub(crate) use fixture::Served;
+pub(crate) use hosts::HostShown;
 pub(crate) use incoming::{AppendAnswer, MAX_BODY};
 pub(crate) use modules::MIN_DIGITS;
 pub(crate) use problem::Problem;
@@ -75,6 +78,7 @@ pub(crate) fn router(door: Arc<Door>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(middleware::from_fn_with_state(door.clone(), elsewhere::handed_on))
         .layer(middleware::from_fn_with_state(door.clone(), request_span::traced))
         .layer(middleware::from_fn_with_state(door.clone(), host_name::known))
         .with_state(door)
@@ -92,6 +96,7 @@ fn all_routes() -> Routes {
         .merge(aggregates::routes())
         .merge(commands::routes())
         .merge(upcasters::routes())
+        .merge(hosts::routes())
         .merge(traces::routes())
         .merge(health::routes())
         .merge(metrics::routes())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::{Extension, Json, http::StatusCode};
 use lantern_core::{Grants, Kind, Name, Position, journal::FailurePolicy, module::Limits};
-use lantern_processors::{Deploy, Start, Status, Swapped};
+use lantern_processors::{Deploy, Refusal, Start, Status, Swapped};
 use serde::Deserialize;
 use utoipa::{ToSchema, openapi::path::PathItem};
 use utoipa_axum::routes;
@@ -154,7 +154,11 @@ async fn show_processor(
     Extension(kind): Extension<Kind>,
     Path(name): Path<Name>,
 ) -> Result<Json<Status>, Problem> {
-    Ok(Json(host.supervisor.status(kind, &name)?))
+    match host.supervisor.status(kind, &name) {
+        // Its host does not answer, or it has none at the moment.
+        Err(Refusal::Elsewhere { .. }) => Ok(Json(host.supervisor.recall(kind, &name).await?)),
+        status => Ok(Json(status?)),
+    }
 }
 
 /// Removes a processor with its read model.

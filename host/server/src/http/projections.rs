@@ -1,6 +1,12 @@
 //! `/api/v1/projections`: what only projections have. The rest is that of all processors.
 
-use axum::{Json, http::StatusCode};
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use lantern_core::{Kind, Name};
 use lantern_processors::Status;
 use serde::{Deserialize, Serialize};
@@ -9,7 +15,8 @@ use utoipa_axum::routes;
 
 use super::{
     Routes,
-    door::Open,
+    door::{Door, Open},
+    elsewhere,
     given::{self, Path},
     modules::find,
     problem::Problem,
@@ -35,8 +42,12 @@ struct ProjectionList {
     tag = "projections",
     responses((status = 200, description = "The projections", body = shapes::ProjectionList), Problem),
 )]
-async fn list_projections(Open(host): Open) -> Json<ProjectionList> {
-    Json(ProjectionList { projections: host.supervisor.list(Kind::Projection) })
+async fn list_projections(
+    Open(host): Open,
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+) -> Result<Json<ProjectionList>, Problem> {
+    Ok(Json(ProjectionList { projections: elsewhere::list(&host, &door, Kind::Projection, &headers).await? }))
 }
 
 /// What to rebuild with.

@@ -56,6 +56,7 @@ impl From<Refusal> for Problem {
             Refusal::OtherKind(subject) => Self::new(StatusCode::NOT_FOUND, "other-kind", detail)
                 .about(&subject)
                 .with("kind", subject.kind.as_str()),
+            Refusal::Elsewhere { subject, host } => unavailable("elsewhere", detail).about(&subject).with("host", host),
             Refusal::NoProcessor(_) | Refusal::NoGrants(_) => Self::invalid(detail),
             Refusal::Exists(subject) => Self::conflict(exists(subject.kind), detail).about(&subject),
             Refusal::State { subject, state, .. } => {
@@ -95,6 +96,7 @@ impl From<Refusal> for Problem {
             Refusal::Log(error) => error.into(),
             Refusal::ReadModel(error) => error.into(),
             Refusal::Journal(error) => error.into(),
+            Refusal::Hosts(error) => unavailable("hosts-unavailable", error.to_string()),
         }
     }
 }

@@ -91,7 +91,7 @@ async fn query_processor_tables(
         let timeout = body.timeout.map_or(Ok(DEFAULT_WAIT), waiting::timeout)?;
         waiting::until(&host, &door, &subject, Position(position), timeout).await?;
     }
-    let read_model = host.supervisor.read_model(kind, &subject.name, None)?;
+    let read_model = host.supervisor.read_model(kind, &subject.name, None).await?;
     let position = read_model.checkpoint().await?.position;
     let budget = Budget { rows: usize::try_from(rows).unwrap_or(usize::MAX), bytes: MOST_BYTES, time: LONGEST };
     let found = read_model.query(&body.statement, &parameters, &budget).await?;

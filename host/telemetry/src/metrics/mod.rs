@@ -27,6 +27,7 @@
 
 mod aggregates;
 mod histogram;
+mod hosts;
 mod processors;
 mod tally;
 mod watched;
@@ -46,6 +47,7 @@ use prometheus_client::{
 
 pub use aggregates::{AggregateGauge, Aggregates};
 pub(crate) use histogram::Histogram;
+pub use hosts::{Hosts, HostsGauge};
 pub use processors::{EffectsGauge, ProcessorGauge, Processors};
 use tally::Calls;
 pub(crate) use tally::Tally;
@@ -97,6 +99,8 @@ type Guest = [(&'static str, String); 1];
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Where the numbers of hosts come from.
+    pub(crate) hosts: Watched<HostsGauge>,
     /// Where the gauges of processors come from.
     pub(crate) processors: Watched<ProcessorGauge>,
     /// Where the counters of aggregates come from.
@@ -125,6 +129,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
+            hosts: Watched::default(),
             processors: Watched::default(),
             aggregates: Watched::default(),
             types: Mutex::default(),
@@ -173,6 +178,7 @@ impl Metrics {
         let (name, help) = ("aggregate_decision_duration", "How long decisions took");
         registry.register_with_unit(name, help, milliseconds(), self.decisions.clone());
         registry.register_collector(Box::new(LogLines));
+        registry.register_collector(Box::new(self.hosts.clone()));
         registry.register_collector(Box::new(self.processors.clone()));
         registry.register_collector(Box::new(self.aggregates.clone()));
         registry

@@ -242,7 +242,10 @@ pub(super) struct Status {
     /// `projection` or `handler`.
     kind: String,
     name: String,
-    /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`.
+    /// The name of the host that runs it; none while it changes hosts.
+    host: Option<String>,
+    /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`; `unknown` where another host runs it that does
+    /// not answer.
     state: String,
     /// The number of the live generation.
     generation: u32,
