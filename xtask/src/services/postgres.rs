@@ -106,8 +106,9 @@ fn initialise(instance: &Instance, data: &Path) -> Result<()> {
     single.arg("--single").arg("-D").arg(data).arg("postgres").stdin(Stdio::piped());
     single.stdout(Stdio::null()).stderr(instance.open_log()?);
     let mut child = single.spawn().context("postgres could not be run")?;
-    let statements =
-        format!("create role {USER} login createdb createrole password '{PASSWORD}'\ncreate database {USER} owner {USER}\n");
+    let statements = format!(
+        "create role {USER} login createdb createrole password '{PASSWORD}'\ncreate database {USER} owner {USER}\n"
+    );
     child.stdin.take().context("postgres reads nothing")?.write_all(statements.as_bytes())?;
     let status = child.wait()?;
     ensure!(status.success(), "making the database ended with {status}");
