@@ -1,11 +1,9 @@
 //! The binary `lantern`: a host, and the command line that talks to one.
 //!
 //! The only crate that knows all the others. [`wire`] puts a host together, [`http`] is its API, [`cli`] the command
-//! line; [`config`], [`data_folder`], [`identity`] and [`shutdown`] are about the process, [`cloud_events`] about how events look
-//! outside.
+//! line; [`config`], [`data_folder`], [`identity`] and [`shutdown`] are about the process.
 
 mod cli;
-mod cloud_events;
 mod config;
 mod data_folder;
 mod http;

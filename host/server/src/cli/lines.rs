@@ -12,13 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
+use lantern_buses::cloud_events::{Absent, Invalid, read};
 use lantern_core::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::{
-    cloud_events::{Absent, Invalid, read},
-    http::MAX_BODY,
-};
+use crate::http::MAX_BODY;
 
 /// A batch ends before it gets larger than this, in bytes.
 const MAX_BATCH: usize = 8 * 1024 * 1024;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, body::Bytes, http::HeaderMap};
 use lantern_aggregates::{Answer, CommandError};
+use lantern_buses::cloud_events::is_json;
 use lantern_core::{Command, EventType, Metadata, Payload, StreamName, Version};
 use lantern_telemetry::propagation;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use super::{
     problem::Problem,
     shapes,
 };
-use crate::{cloud_events::is_json, wire::Host};
+use crate::wire::Host;
 
 /// The header that carries the id of a command.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

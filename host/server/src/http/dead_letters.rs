@@ -5,6 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use lantern_buses::cloud_events::CloudEvent;
 use lantern_core::{Event, Filter, Kind, Log, Name, Parked, Position, StreamName, Subject, log::LogError};
 use lantern_processors::{Refusal, Retried, Selection};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,6 @@ use super::{
     problem::Problem,
     shapes,
 };
-use crate::cloud_events::CloudEvent;
 
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {

@@ -8,6 +8,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use lantern_buses::cloud_events::CloudEvent;
 use lantern_core::{Event, EventId, Expected, Position, log::Direction, upcasting::Accepted};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ use super::{
     refusals::module_failed,
     shapes,
 };
-use crate::{cloud_events::CloudEvent, wire::Host};
+use crate::wire::Host;
 
 /// The most events one answer lists.
 pub(crate) const MAX_LISTED: usize = 1000;

@@ -8,11 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::stream;
+use lantern_buses::cloud_events::CloudEvent;
 use lantern_core::{Filter, Position, log::LogError};
 use utoipa_axum::routes;
 
 use super::{Routes, door::Open, events::Wanted, given::Query, problem::Problem};
-use crate::{cloud_events::CloudEvent, wire::Host};
+use crate::wire::Host;
 
 /// How many events are read at once.
 const PAGE: usize = 1000;

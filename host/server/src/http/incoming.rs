@@ -6,6 +6,7 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, StatusCode},
 };
+use lantern_buses::cloud_events::{Absent, Invalid, read};
 use lantern_core::{
     Append, Appended, EventId, Expected, NewEvent, Position, StreamName, Timestamp,
     log::{AppendError, MAX_APPEND},
@@ -20,10 +21,7 @@ use super::{
     given::{media_type, unsupported},
     problem::Problem,
 };
-use crate::{
-    cloud_events::{Absent, Invalid, read},
-    wire::Host,
-};
+use crate::wire::Host;
 
 /// The largest body of events, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024 * 1024;

@@ -6,6 +6,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use lantern_buses::cloud_events::CloudEvent;
 use lantern_core::{StreamName, Version, log::Range};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
@@ -19,7 +20,6 @@ use super::{
     problem::Problem,
     shapes,
 };
-use crate::cloud_events::CloudEvent;
 
 /// The routes of this noun.
 pub(super) fn routes() -> Routes {

@@ -24,21 +24,21 @@ mod read;
 mod tests;
 mod write;
 
-pub(crate) use invalid::Invalid;
-pub(crate) use read::{Absent, read};
-pub(crate) use write::CloudEvent;
+pub use invalid::Invalid;
+pub use read::{Absent, read};
+pub use write::CloudEvent;
 
 /// The source of events that name none.
-pub(crate) const SOURCE: &str = "/lantern";
+pub const SOURCE: &str = "/lantern";
 
 /// The free pair that keeps an id that is no UUID.
-pub(crate) const KEPT_ID: &str = "ce-id";
+pub const KEPT_ID: &str = "ce-id";
 
 /// The free pair that keeps the content type of JSON data that is not plainly `application/json`.
-pub(crate) const KEPT_CONTENT_TYPE: &str = "ce-datacontenttype";
+pub const KEPT_CONTENT_TYPE: &str = "ce-datacontenttype";
 
 /// Whether a media type says that the data is JSON.
-pub(crate) fn is_json(content_type: &str) -> bool {
+pub fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let ends_with = |end: &str| {
         let at = media_type.len().checked_sub(end.len());

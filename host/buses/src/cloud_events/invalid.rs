@@ -4,26 +4,26 @@ use std::{borrow::Cow, fmt};
 
 /// Why a text is no event that can be appended: which attribute, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invalid {
+pub struct Invalid {
     /// The attribute; `None` when the text as a whole cannot be read.
-    pub(crate) field: Option<Cow<'static, str>>,
+    pub field: Option<Cow<'static, str>>,
     /// What is wrong and how to mend it.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl Invalid {
     /// An attribute is wrong.
-    pub(crate) fn field(field: impl Into<Cow<'static, str>>, reason: impl fmt::Display) -> Self {
+    pub fn field(field: impl Into<Cow<'static, str>>, reason: impl fmt::Display) -> Self {
         Self { field: Some(field.into()), reason: reason.to_string() }
     }
 
     /// The text as a whole is wrong.
-    pub(crate) fn whole(reason: impl fmt::Display) -> Self {
+    pub fn whole(reason: impl fmt::Display) -> Self {
         Self { field: None, reason: reason.to_string() }
     }
 
     /// The text is no JSON object.
-    pub(crate) fn json(error: &serde_json::Error) -> Self {
+    pub fn json(error: &serde_json::Error) -> Self {
         // The place is worth more than serde's words around it: a line of a file has no line number of its own.
         let text = error.to_string();
         let what = text.split(" at line ").next().unwrap_or_default();

@@ -18,17 +18,17 @@ const IDS: Uuid = Uuid::from_u128(0x6c61_6e74_6572_5e0e_9d4b_8d1c_0f3a_71c5);
 
 /// What stands in for what an event leaves out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Absent<'a> {
+pub struct Absent<'a> {
     /// The stream of an event without `subject`. An event with another one is refused.
-    pub(crate) stream: Option<&'a StreamName>,
+    pub stream: Option<&'a StreamName>,
     /// The time of an event without `time`.
-    pub(crate) time: Timestamp,
+    pub time: Timestamp,
     /// Makes the id of an event without `id`; where there is none, such an event is refused.
-    pub(crate) id: Option<fn() -> EventId>,
+    pub id: Option<fn() -> EventId>,
 }
 
 /// Reads one event.
-pub(crate) fn read(text: &str, absent: &Absent<'_>) -> Result<(StreamName, NewEvent), Invalid> {
+pub fn read(text: &str, absent: &Absent<'_>) -> Result<(StreamName, NewEvent), Invalid> {
     let attributes: Attributes<'_> = serde_json::from_str(text).map_err(|error| Invalid::json(&error))?;
     let mut draft = Draft::default();
     for (name, value) in attributes.0 {

@@ -12,7 +12,7 @@ use super::{KEPT_CONTENT_TYPE, KEPT_ID, SOURCE, compact::one_line, is_json};
 
 /// What is written beside the event itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// Only what is true in every log: for files and other systems.
     Exchange,
     /// Also `position` and `streamversion`, where the event stands in this log.
@@ -21,21 +21,21 @@ pub(crate) enum Form {
 
 /// An event that serialises as a CloudEvent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CloudEvent<'a> {
+pub struct CloudEvent<'a> {
     /// The event.
-    pub(crate) event: &'a Event,
+    pub event: &'a Event,
     /// What is written beside it.
-    pub(crate) form: Form,
+    pub form: Form,
 }
 
 impl<'a> CloudEvent<'a> {
     /// An event as files have it.
-    pub(crate) fn exchange(event: &'a Event) -> Self {
+    pub fn exchange(event: &'a Event) -> Self {
         Self { event, form: Form::Exchange }
     }
 
     /// An event as answers have it.
-    pub(crate) fn listing(event: &'a Event) -> Self {
+    pub fn listing(event: &'a Event) -> Self {
         Self { event, form: Form::Listing }
     }
 }
