@@ -29,6 +29,14 @@ impl Invalid {
         let what = text.split(" at line ").next().unwrap_or_default();
         Self::whole(format_args!("is no JSON object: {what} at column {}", error.column()))
     }
+
+    /// The reason in words about a message.
+    pub(crate) fn of_message(&self) -> String {
+        match &self.field {
+            Some(_) => format!("attribute {self}"),
+            None => format!("the message {self}"),
+        }
+    }
 }
 
 impl fmt::Display for Invalid {

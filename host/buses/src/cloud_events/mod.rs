@@ -1,4 +1,4 @@
-//! CloudEvents 1.0 in JSON, read into events and written from them.
+//! CloudEvents 1.0: JSON and messages read into events and written from them.
 //!
 //! | CloudEvents | Lantern |
 //! |---|---|
@@ -16,16 +16,23 @@
 //! | `dataschema` and every other extension | a free pair of that name |
 //!
 //! Writing and reading an event gives the same event; reading and writing what was written gives the same bytes.
+//! [`bound`] says how an event becomes a message of each protocol.
 
+pub mod bound;
 mod compact;
+mod draft;
+pub(crate) mod headers;
+pub mod http;
 mod invalid;
 mod read;
 #[cfg(test)]
 mod tests;
+mod value;
 mod write;
 
+pub use draft::Absent;
 pub use invalid::Invalid;
-pub use read::{Absent, read};
+pub use read::read;
 pub use write::CloudEvent;
 
 /// The source of events that name none.

@@ -1,90 +1,138 @@
 //! An event written as CloudEvents JSON.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lantern_core::{Event, Payload};
+use lantern_core::{Event, EventId, EventType, Message, Metadata, Payload, Position, StreamName, Timestamp, Version};
 use serde::{
     Serialize, Serializer,
     ser::{Error as _, SerializeMap},
 };
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::{KEPT_CONTENT_TYPE, KEPT_ID, SOURCE, compact::one_line, is_json};
 
-/// What is written beside the event itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Only what is true in every log: for files and other systems.
-    Exchange,
-    /// Also `position` and `streamversion`, where the event stands in this log.
-    Listing,
-}
-
-/// An event that serialises as a CloudEvent.
+/// An event as it is written: borrowed from wherever it is.
 #[derive(Debug, Clone, Copy)]
 pub struct CloudEvent<'a> {
-    /// The event.
-    pub event: &'a Event,
-    /// What is written beside it.
-    pub form: Form,
+    id: EventId,
+    event_type: &'a EventType,
+    schema_version: u32,
+    stream: &'a StreamName,
+    time: Timestamp,
+    data: &'a Payload,
+    metadata: &'a Metadata,
+    /// Where it stands in this log; written in listings only.
+    place: Option<(Position, Version)>,
+}
+
+/// The value of an attribute on its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attribute<'a> {
+    Text(&'a str),
+    Number(u64),
 }
 
 impl<'a> CloudEvent<'a> {
-    /// An event as files have it.
+    /// An event as files and other systems have it: only what is true in every log.
+    #[must_use]
     pub fn exchange(event: &'a Event) -> Self {
-        Self { event, form: Form::Exchange }
+        Self {
+            id: event.id,
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            stream: &event.stream,
+            time: event.time,
+            data: &event.data,
+            metadata: &event.metadata,
+            place: None,
+        }
     }
 
-    /// An event as answers have it.
+    /// An event as answers have it: also with `position` and `streamversion`, where it stands in this log.
+    #[must_use]
     pub fn listing(event: &'a Event) -> Self {
-        Self { event, form: Form::Listing }
+        Self { place: Some((event.position, event.version)), ..Self::exchange(event) }
+    }
+
+    /// An event as messages have it.
+    #[must_use]
+    pub fn message(message: &'a Message) -> Self {
+        let Message { stream, event } = message;
+        Self {
+            id: event.id,
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            stream,
+            time: event.time,
+            data: &event.data,
+            metadata: &event.metadata,
+            place: None,
+        }
+    }
+
+    /// Its data.
+    pub(super) fn data(&self) -> &'a Payload {
+        self.data
+    }
+
+    /// The content type of its data.
+    pub(super) fn content_type(&self) -> &'a str {
+        self.extra(KEPT_CONTENT_TYPE).unwrap_or(self.data.content_type())
+    }
+
+    fn extra(&self, name: &str) -> Option<&'a str> {
+        self.metadata.extra.as_ref().and_then(|extra| extra.get(name)).map(String::as_str)
+    }
+
+    /// Hands out every attribute but the data, in the order in which they are written.
+    pub(super) fn attributes<E>(&self, mut each: impl FnMut(&str, Attribute<'_>) -> Result<(), E>) -> Result<(), E> {
+        let Metadata { source, correlation_id, causation_id, tenant, actor, trace, extra } = self.metadata;
+        each("specversion", Attribute::Text("1.0"))?;
+        let mut buffer = Uuid::encode_buffer();
+        let id = self.extra(KEPT_ID).unwrap_or_else(|| self.id.as_hyphenated().encode_lower(&mut buffer));
+        each("id", Attribute::Text(id))?;
+        each("source", Attribute::Text(source.as_deref().unwrap_or(SOURCE)))?;
+        each("type", Attribute::Text(self.event_type.as_str()))?;
+        each("subject", Attribute::Text(self.stream.as_str()))?;
+        each("time", Attribute::Text(&self.time.to_string()))?;
+        each("datacontenttype", Attribute::Text(self.content_type()))?;
+        if self.schema_version != 1 {
+            each("schemaversion", Attribute::Number(self.schema_version.into()))?;
+        }
+        let known =
+            [("correlationid", correlation_id), ("causationid", causation_id), ("tenant", tenant), ("actor", actor)];
+        for (name, value) in known {
+            if let Some(value) = value {
+                each(name, Attribute::Text(value))?;
+            }
+        }
+        if let Some(trace) = trace {
+            each("traceparent", Attribute::Text(&trace.traceparent()))?;
+            if let Some(state) = &trace.state {
+                each("tracestate", Attribute::Text(state))?;
+            }
+        }
+        for (name, value) in extra.iter().flat_map(|extra| extra.iter()) {
+            if name != KEPT_ID && name != KEPT_CONTENT_TYPE {
+                each(name, Attribute::Text(value))?;
+            }
+        }
+        if let Some((position, version)) = self.place {
+            each("position", Attribute::Number(position.0))?;
+            each("streamversion", Attribute::Number(version.0))?;
+        }
+        Ok(())
     }
 }
 
 impl Serialize for CloudEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { id, event_type, schema_version, stream, version, position, time, data, metadata } = self.event;
-        let extra = |name: &str| metadata.extra.as_ref().and_then(|extra| extra.get(name)).map(String::as_str);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
-        match extra(KEPT_ID) {
-            Some(kept) => map.serialize_entry("id", kept)?,
-            None => map.serialize_entry("id", id)?,
-        }
-        map.serialize_entry("source", metadata.source.as_deref().unwrap_or(SOURCE))?;
-        map.serialize_entry("type", event_type.as_str())?;
-        map.serialize_entry("subject", stream.as_str())?;
-        map.serialize_entry("time", time)?;
-        map.serialize_entry("datacontenttype", extra(KEPT_CONTENT_TYPE).unwrap_or(data.content_type()))?;
-        if *schema_version != 1 {
-            map.serialize_entry("schemaversion", schema_version)?;
-        }
-        let known = [
-            ("correlationid", &metadata.correlation_id),
-            ("causationid", &metadata.causation_id),
-            ("tenant", &metadata.tenant),
-            ("actor", &metadata.actor),
-        ];
-        for (name, value) in known {
-            if let Some(value) = value {
-                map.serialize_entry(name, value.as_ref())?;
-            }
-        }
-        if let Some(trace) = &metadata.trace {
-            map.serialize_entry("traceparent", &trace.traceparent())?;
-            if let Some(state) = &trace.state {
-                map.serialize_entry("tracestate", state.as_ref())?;
-            }
-        }
-        for (name, value) in metadata.extra.iter().flat_map(|extra| extra.iter()) {
-            if name != KEPT_ID && name != KEPT_CONTENT_TYPE {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        if self.form == Form::Listing {
-            map.serialize_entry("position", position)?;
-            map.serialize_entry("streamversion", version)?;
-        }
-        write_data::<S>(data, &mut map)?;
+        self.attributes(|name, value| match value {
+            Attribute::Text(text) => map.serialize_entry(name, text),
+            Attribute::Number(number) => map.serialize_entry(name, &number),
+        })?;
+        write_data::<S>(self.data, &mut map)?;
         map.end()
     }
 }

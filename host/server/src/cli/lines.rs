@@ -206,7 +206,7 @@ fn check(line: &[u8]) -> Result<(), Invalid> {
     }
     let text = std::str::from_utf8(line)
         .map_err(|error| Invalid::whole(format_args!("is no UTF-8 from byte {}", error.valid_up_to() + 1)))?;
-    read(text, &Absent { stream: None, time: Timestamp(0), id: None }).map(drop)
+    read(text, &Absent { stream: None, category: None, time: Timestamp(0), id: None }).map(drop)
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn events(
     if texts.len() > MAX_APPEND {
         return Err(AppendError::TooLarge(texts.len()).into());
     }
-    let absent = Absent { stream, time: now, id: Some(Uuid::now_v7) };
+    let absent = Absent { stream, category: None, time: now, id: Some(Uuid::now_v7) };
     let event = |(index, text): (usize, &str)| read(text, &absent).map_err(|invalid| at_index(&invalid, index));
     texts.into_iter().enumerate().map(event).collect()
 }

@@ -1,19 +1,20 @@
 //! What is read, what is refused, and that nothing is lost on the way out and in again.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod bound;
+mod samples;
 
-use lantern_core::{
-    Event, EventType, Metadata, NewEvent, Payload, Position, StreamName, Timestamp, TraceContext, Version,
-};
-use proptest::{collection::btree_map, option, prelude::*};
+use lantern_core::{Event, Metadata, NewEvent, Payload, Position, StreamName, Timestamp, Version};
+use proptest::prelude::*;
 use uuid::Uuid;
+
+use samples::events;
 
 use super::{Absent, CloudEvent, Invalid, KEPT_CONTENT_TYPE, KEPT_ID, read};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
 fn strict() -> Absent<'static> {
-    Absent { stream: None, time: NOW, id: None }
+    Absent { stream: None, category: None, time: NOW, id: None }
 }
 
 fn placed(stream: StreamName, new: NewEvent) -> Event {
@@ -67,7 +68,7 @@ fn every_attribute_arrives() {
 #[test]
 fn what_may_be_absent_is_filled_in() {
     let stream: StreamName = "A-1".parse().unwrap();
-    let absent = Absent { stream: Some(&stream), time: NOW, id: Some(Uuid::now_v7) };
+    let absent = Absent { stream: Some(&stream), category: None, time: NOW, id: Some(Uuid::now_v7) };
     let (found, event) = read(r#"{"type":"T"}"#, &absent).unwrap();
     assert_eq!((found, event.time, event.schema_version), (stream.clone(), NOW, 1));
     assert_eq!((event.id.get_version_num(), event.data), (7, Payload::Json("null".into())));
@@ -138,48 +139,6 @@ fn refusals_name_the_field_and_the_reason() {
     refused(&with(r#","nested":{"a":1}"#), Some("nested"), "not an object");
     refused(&with(r#","share":0.5"#), Some("share"), "not a number");
     refused(&with(r#","correlationId":"x""#), Some("correlationId"), "lower-case");
-}
-
-fn payloads() -> impl Strategy<Value = Payload> {
-    let json = prop_oneof![
-        Just(r#"{"a":1.10,"b":[true,null]}"#.to_owned()),
-        any::<i64>().prop_map(|number| number.to_string()),
-        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
-    ];
-    let bytes = ("[a-z]{1,8}/[a-z+]{1,8}", any::<Vec<u8>>());
-    let text = ("text/[a-z]{1,8}", any::<String>());
-    prop_oneof![
-        json.prop_map(|json| Payload::Json(json.into())),
-        bytes.prop_map(|(content_type, data)| Payload::Bytes { content_type: content_type.into(), data: data.into() }),
-        text.prop_map(|(content_type, data)| Payload::Bytes { content_type: content_type.into(), data: data.into() }),
-    ]
-}
-
-fn metadata() -> impl Strategy<Value = Metadata> {
-    let text = || option::of(any::<String>().prop_map(Arc::<str>::from));
-    let trace = option::of((1..u128::MAX, 1..u64::MAX, any::<u8>(), option::of("[a-z]{1,9}=[0-9]{1,9}")));
-    let extra = btree_map("x[a-z0-9]{1,8}", any::<String>(), 0..3);
-    let source = option::of("[a-z:]{1,20}".prop_map(Arc::<str>::from));
-    (source, text(), text(), text(), text(), trace, extra).prop_map(
-        |(source, correlation_id, causation_id, tenant, actor, trace, extra): (_, _, _, _, _, _, BTreeMap<_, _>)| {
-            let trace = trace.map(|(trace_id, span_id, flags, state)| {
-                let state: Option<String> = state;
-                TraceContext { trace_id, span_id, flags, state: state.map(Arc::from) }
-            });
-            let extra = (!extra.is_empty()).then(|| Arc::new(extra));
-            Metadata { source, correlation_id, causation_id, tenant, actor, trace, extra }
-        },
-    )
-}
-
-fn events() -> impl Strategy<Value = Event> {
-    let types = "[^\\p{Cc}]{1,40}".prop_map(|text| EventType::new(text).unwrap());
-    let streams = "[A-Za-z0-9_.]{1,9}-[^\\p{Cc}]{1,40}".prop_map(|text| StreamName::new(text).unwrap());
-    let parts = (any::<u128>(), types, streams, 1..=u32::MAX, any::<i64>(), payloads(), metadata());
-    parts.prop_map(|(id, event_type, stream, schema_version, time, data, metadata)| {
-        let (id, time) = (Uuid::from_u128(id), Timestamp(time));
-        placed(stream, NewEvent { id, event_type, schema_version, time, data, metadata })
-    })
 }
 
 proptest! {
