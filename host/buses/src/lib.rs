@@ -1,5 +1,24 @@
 //! Buses: CloudEvents on Kafka, RabbitMQ, Redis Streams and in memory.
+//!
+//! Every bus is a folder of its own and knows no other. [`open()`] makes one from its URL; [`cloud_events`] is the envelope
+//! that all of them carry, and the host's own interface too; `contract` proves what the port promises.
 
 #![warn(missing_docs)]
 
+mod address;
 pub mod cloud_events;
+#[cfg(test)]
+mod contract;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod memory;
+mod open;
+mod percent;
+#[cfg(test)]
+mod proxy;
+mod reading;
+#[cfg(feature = "redis")]
+pub mod redis;
+
+pub use address::AddressError;
+pub use open::open;

@@ -202,10 +202,12 @@ pub enum Arrival {
     /// Messages, those of one partition in its order; at least one.
     Messages(Vec<Delivery>),
     /// These partitions are the consumer's from now on. Where the caller keeps the offsets, nothing is delivered from
-    /// them before [`Consumer::resume`] says where they go on. Buses without partitions never say this.
+    /// them before [`Consumer::resume`] says where all of them go on; the group waits for that, so it is to be soon. Buses
+    /// without partitions never say this.
     Assigned(Vec<Partition>),
     /// These partitions go to another consumer; nothing more is delivered from them. What was delivered and is durable
-    /// can still be settled; the rest is to be dropped. The next call of [`Consumer::next`] lets the partitions go.
+    /// can still be settled; the rest is to be dropped. The next call of [`Consumer::next`] lets the partitions go; the
+    /// group waits for that too, for some seconds.
     Revoked(Vec<Partition>),
     /// As `Revoked`, but they are gone already: another consumer may have the messages by now.
     Lost(Vec<Partition>),
