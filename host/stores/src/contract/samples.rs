@@ -78,6 +78,19 @@ pub(crate) fn positions(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.position.0).collect()
 }
 
+/// Asserts that a read met damage at a position, and gives the reason.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn assert_corrupt<T: std::fmt::Debug>(read: Result<T, lantern_core::log::LogError>, wanted: u64) -> String {
+    match read {
+        Err(lantern_core::log::LogError::Corrupt { position, reason }) => {
+            assert_eq!(position, Position(wanted), "{reason}");
+            reason
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Asserts that positions are 1, 2, 3 … and the versions of each stream too.
 pub(crate) fn assert_dense(events: &[Event]) {
     let mut versions = std::collections::HashMap::<&StreamName, Version>::new();

@@ -57,6 +57,11 @@ impl Address {
         };
         Ok(Self { options, schema: schema.into() })
     }
+
+    /// The channel on which hosts tell each other how far the log is durable; their connections have this name, too.
+    pub(super) fn channel(&self) -> String {
+        format!("lantern:{}", self.schema)
+    }
 }
 
 /// Whether a text can be written in a statement without quotes, as part of other names too.

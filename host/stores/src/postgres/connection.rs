@@ -64,7 +64,7 @@ const TRUSTED: Duration = Duration::from_secs(1);
 pub(super) fn settle(address: &Address) -> PgConnectOptions {
     // Just-in-time compilation costs short statements far more than it saves.
     let settings = [("search_path", address.schema.as_str()), ("jit", "off")];
-    let options = address.options.clone().application_name("lantern").options(settings);
+    let options = address.options.clone().application_name(&address.channel()).options(settings);
     sqlx::ConnectOptions::disable_statement_logging(options)
 }
 

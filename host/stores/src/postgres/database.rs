@@ -20,7 +20,7 @@ pub struct Database {
 struct Open {
     pool: PgPool,
     options: PgConnectOptions,
-    schema: String,
+    address: Address,
     incarnation: Uuid,
 }
 
@@ -34,16 +34,13 @@ impl Database {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let address = Address::parse(url)?;
         let options = connection::settle(&address);
-        let unreachable = |error: sqlx::Error| OpenError::Unreachable {
-            address: address.to_string(),
-            reason: connection::describe(&error),
-        };
-        let mut connection = connection::connect(&options).await.map_err(unreachable)?;
+        let connected = connection::connect(&options).await;
+        let mut connection = connected.map_err(|error| unreachable(&address, &error))?;
         let incarnation = migrations::run(&mut connection, &address).await?;
         // The connection has done its work: how it ends does not matter.
         drop(sqlx::Connection::close(connection).await);
         let pool = connection::pool(options.clone());
-        Ok(Self { open: Arc::new(Open { pool, options, schema: address.schema, incarnation }) })
+        Ok(Self { open: Arc::new(Open { pool, options, address, incarnation }) })
     }
 
     /// Tells this log from all others, one restored into another database or begun anew included.
@@ -64,6 +61,20 @@ impl Database {
 
     /// The schema. It can stand in a statement without quotes, and begin the name of another schema.
     pub(super) fn schema(&self) -> &str {
-        &self.open.schema
+        &self.open.address.schema
     }
+
+    /// The channel on which hosts tell each other how far the log is durable.
+    pub(super) fn channel(&self) -> String {
+        self.open.address.channel()
+    }
+
+    /// What it means when the server cannot be used.
+    pub(super) fn unreachable(&self, error: &sqlx::Error) -> OpenError {
+        unreachable(&self.open.address, error)
+    }
+}
+
+fn unreachable(address: &Address, error: &sqlx::Error) -> OpenError {
+    OpenError::Unreachable { address: address.to_string(), reason: connection::describe(error) }
 }

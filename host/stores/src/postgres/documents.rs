@@ -51,7 +51,7 @@ pub(super) async fn scan(
     if let Some(beyond) = &beyond {
         wanted = wanted.bind(escape(beyond));
     }
-    let document = |row: PgRow| Ok(Document { key: unescape(row.try_get(0)?), value: value(&row, 1)? });
+    let document = |row: PgRow| Ok(Document { key: unescape(row.try_get(0)?).into(), value: value(&row, 1)? });
     wanted.try_map(document).fetch_all(connection).await
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn digest(connection: &mut PgConnection, schema: &Schema) -> sq
     let collections: Vec<(i32, String)> = query_as(schema.statement(COLLECTIONS)).fetch_all(&mut *moment).await?;
     let mut digest = ReadModelDigest::default();
     for (number, name) in collections {
-        let name = unescape(name);
+        let name = unescape(&name);
         let mut documents = query(schema.statement(DOCUMENTS)).bind(number).fetch(&mut *moment);
         while let Some(row) = documents.try_next().await? {
             digest.add(&name, &unescape(row.try_get(0)?), row.try_get(1)?);

@@ -1,8 +1,8 @@
 //! Texts that PostgreSQL cannot hold as they are, and the order that must survive.
 //!
-//! The character U+0000 cannot stand in a text of PostgreSQL, but in a key it can. U+0000 and U+0001 are written as
+//! The character U+0000 cannot stand in a text of PostgreSQL, but in keys and metadata it can. U+0000 and U+0001 are written as
 //! U+0001 followed by U+0001 and U+0002. So the order of the bytes stays, one key begins with another as before, and
-//! every usual key stands in its table as it is.
+//! every usual text stands in its table as it is.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that is kept in this form.
-pub(super) fn unescape(kept: String) -> String {
+pub(super) fn unescape(kept: &str) -> Cow<'_, str> {
     if !kept.contains('\u{1}') {
-        return kept;
+        return kept.into();
     }
-    kept.replace("\u{1}\u{1}", "\0").replace("\u{1}\u{2}", "\u{1}")
+    kept.replace("\u{1}\u{1}", "\0").replace("\u{1}\u{2}", "\u{1}").into()
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
         for text in texts {
             let kept = escape(text);
             assert!(!kept.contains('\0'), "{text:?}");
-            assert_eq!(unescape(kept.into_owned()), text);
+            assert_eq!(unescape(&kept), text);
         }
         texts.sort_unstable();
         assert!(texts.map(|text| escape(text).into_owned()).is_sorted());

@@ -4,7 +4,7 @@
 /// that positions are given away by one writer at a time and become visible in their order. The row is never changed, and
 /// neither are events: there is nothing for a vacuum to clean, however long another transaction stays open.
 ///
-/// There is no index by category, type or tenant: each would cost every append. Texts are escaped, see `text.rs`; data is
+/// There is no index by category, type or tenant: each would cost every append. Texts are escaped, see `keys.rs`; data is
 /// kept byte for byte, JSON if it has no content type.
 pub(super) const LOG: &str = "
     create table log (

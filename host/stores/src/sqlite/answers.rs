@@ -5,7 +5,7 @@
 
 use tokio::sync::oneshot::Sender;
 
-use super::sequencer::Answer;
+use crate::waiting::Answer;
 
 /// What a client is sent.
 pub(super) struct Answered {

@@ -14,16 +14,20 @@ use lantern_core::{
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{
+    answers::Answered,
     connection::{self, Absent, OpenError},
     damage::Damage,
     ledger::Memory,
     names::Names,
     readers::{Reader, Readers},
-    reads::{self, Stretch},
-    schema,
-    sequencer::{self, Request, Sequencer},
+    reads, schema,
+    sequencer::Sequencer,
 };
-use crate::decide;
+use crate::{
+    decide,
+    page::Stretch,
+    waiting::{self, Request},
+};
 
 /// How many reads run at a time.
 const READERS: usize = 4;
@@ -37,7 +41,7 @@ const READER_CACHE: u32 = 4 * 1024;
 /// Dropping it waits until all that was accepted is written.
 pub struct Log {
     /// `None` only while it is dropped.
-    requests: Option<mpsc::Sender<Request>>,
+    requests: Option<mpsc::Sender<Request<Answered>>>,
     /// `None` only while it is dropped.
     writer: Option<JoinHandle<()>>,
     readers: Readers<Names>,
@@ -59,7 +63,7 @@ impl Log {
             .and_then(|()| Memory::load(&connection));
         let memory = settled.map_err(|error| unusable(error.to_string()))?;
         let (moved, head) = watch::channel(memory.head());
-        let (requests, waiting) = mpsc::channel(sequencer::WAITING);
+        let (requests, waiting) = mpsc::channel(waiting::MOST);
         let sequencer = Sequencer::new(connection, memory, waiting, moved);
         let writer = thread::Builder::new()
             .name("log-writer".into())

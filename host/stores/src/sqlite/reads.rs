@@ -13,54 +13,7 @@ use super::{
     readers::Reader,
     row::{self, COLUMNS},
 };
-use crate::page;
-
-/// The positions `low..=high`, in one direction: what a page may hold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
-    low: u64,
-    high: u64,
-    direction: Direction,
-}
-
-impl Stretch {
-    /// The positions after `after`, up to the head; not too many for a filtered read.
-    pub(super) fn forward(after: Position, head: Position, filter: &Filter) -> Self {
-        let low = after.0.saturating_add(1);
-        let most = if filter.is_all() { u64::MAX } else { page::STRETCH };
-        Self { low, high: head.0.min(after.0.saturating_add(most)), direction: Direction::Forward }
-    }
-
-    /// The positions before `before`, from the head at most; not too many for a filtered read.
-    pub(super) fn backward(before: Position, head: Position, filter: &Filter) -> Self {
-        let high = head.0.min(before.0.saturating_sub(1));
-        let most = if filter.is_all() { u64::MAX } else { page::STRETCH };
-        Self { low: high.saturating_sub(most - 1).max(1), high, direction: Direction::Backward }
-    }
-
-    /// Whether it holds no position.
-    pub(super) fn is_empty(self) -> bool {
-        self.low > self.high
-    }
-
-    /// The position that is read first.
-    fn first(self) -> Position {
-        Position(if self.direction == Direction::Forward { self.low } else { self.high })
-    }
-
-    /// The position that is read last.
-    fn last(self) -> Position {
-        Position(if self.direction == Direction::Forward { self.high } else { self.low })
-    }
-
-    /// The part of the stretch that has been read when the read has come to `end`.
-    fn until(self, end: Position) -> Self {
-        match self.direction {
-            Direction::Forward => Self { high: end.0, ..self },
-            Direction::Backward => Self { low: end.0, ..self },
-        }
-    }
-}
+use crate::page::{self, Stretch};
 
 /// Reads a page of a stretch that is not empty; `limit` is at least 1.
 pub(super) fn page(

@@ -14,22 +14,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lantern_core::{Append, Appended, Position, log::AppendError};
+use lantern_core::{Position, log::AppendError};
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     answers::{self, Answered},
     ledger::{Memory, Writing, unavailable},
 };
-use crate::decide;
-
-/// How many appends may wait.
-pub(super) const WAITING: usize = 1024;
-
-/// A transaction takes no further append once it has this many events or bytes.
-const FULL_EVENTS: usize = 4096;
-const FULL_BYTES: usize = 8 * 1024 * 1024;
+use crate::{
+    decide,
+    waiting::{Answer, Request, Size},
+};
 
 /// How many clients are a crowd, and how long the next appends of a crowd are waited for: less than a transaction takes.
 const CROWD: usize = 8;
@@ -41,21 +37,12 @@ const CHECKPOINT_IDLE: i64 = 1024;
 const CHECKPOINT_BUSY: i64 = 4096;
 const CHECKPOINT_FORCED: i64 = 16_384;
 
-/// An append and who waits for it.
-pub(super) struct Request {
-    pub(super) appends: Vec<Append>,
-    pub(super) answer: oneshot::Sender<Answered>,
-}
-
-/// What becomes of an append.
-pub(super) type Answer = Result<Vec<Appended>, AppendError>;
-
 /// The writer of a log.
 pub(super) struct Sequencer {
     connection: Connection,
     /// `None` when it has to be read anew.
     memory: Option<Memory>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Request<Answered>>,
     head: watch::Sender<Position>,
     /// How many appends the last transaction answered.
     last: usize,
@@ -65,7 +52,7 @@ impl Sequencer {
     pub(super) fn new(
         connection: Connection,
         memory: Memory,
-        requests: mpsc::Receiver<Request>,
+        requests: mpsc::Receiver<Request<Answered>>,
         head: watch::Sender<Position>,
     ) -> Self {
         Self { connection, memory: Some(memory), requests, head, last: 0 }
@@ -82,7 +69,7 @@ impl Sequencer {
 
     /// Takes the appends that wait, up to what one transaction takes. When many clients were answered just now, their
     /// next appends are on the way: they are waited for a moment, since two transactions cost twice what one does.
-    fn gather(&mut self, first: Request) -> Vec<Request> {
+    fn gather(&mut self, first: Request<Answered>) -> Vec<Request<Answered>> {
         let mut size = Size::default();
         size.add(&first);
         let mut batch = vec![first];
@@ -102,7 +89,7 @@ impl Sequencer {
         batch
     }
 
-    fn serve(&mut self, batch: Vec<Request>) {
+    fn serve(&mut self, batch: Vec<Request<Answered>>) {
         match self.write(&batch) {
             Ok((answers, head)) => {
                 // Before the answers, so that whoever has one can read what it appended.
@@ -118,7 +105,7 @@ impl Sequencer {
     }
 
     /// Writes a batch in one transaction. An error means that nothing of it is written.
-    fn write(&mut self, batch: &[Request]) -> Result<(Vec<Answer>, Position), AppendError> {
+    fn write(&mut self, batch: &[Request<Answered>]) -> Result<(Vec<Answer>, Position), AppendError> {
         let failed = |error| unavailable(&error);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let memory = match &mut self.memory {
@@ -158,25 +145,5 @@ impl Sequencer {
         if let Err(error) = checked {
             tracing::warn!("the log's write-ahead file could not be moved into the log: {error}");
         }
-    }
-}
-
-/// How much a transaction carries.
-#[derive(Default)]
-struct Size {
-    events: usize,
-    bytes: usize,
-}
-
-impl Size {
-    fn add(&mut self, request: &Request) {
-        for append in &request.appends {
-            self.events += append.events.len();
-            self.bytes += append.events.iter().map(|event| event.data.as_bytes().len()).sum::<usize>();
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.events < FULL_EVENTS && self.bytes < FULL_BYTES
     }
 }

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use lantern_core::{
     Filter, Log, Position, Version,
-    log::{Direction, LogError, Range},
+    log::{Direction, Range},
 };
 use rusqlite::Connection;
 
 use super::Folder;
 use crate::{
-    contract::samples::{append_some, stream},
+    contract::samples::{append_some, assert_corrupt, stream},
     sqlite,
 };
 
@@ -23,17 +23,6 @@ async fn damaged(path: &Path, change: &str) -> sqlite::Log {
     }
     Connection::open(path).unwrap().execute_batch(change).unwrap();
     log
-}
-
-#[track_caller]
-fn assert_corrupt<T: std::fmt::Debug>(read: Result<T, LogError>, wanted: u64) -> String {
-    match read {
-        Err(LogError::Corrupt { position, reason }) => {
-            assert_eq!(position, Position(wanted), "{reason}");
-            reason
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]

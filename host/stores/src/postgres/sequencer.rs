@@ -1,0 +1,238 @@
+//! The writer of a log on this host: takes the appends that wait, writes them in one transaction, and has them answered
+//! when they are durable. Other hosts have a writer of their own; the log's row is the turn they take.
+//!
+//! ```text
+//!  appends ─▶ bounded channel ─▶ decide, insert, commit ─▶ bounded channel ─▶ flush ─▶ head ─▶ answers ─▶ notify
+//!                                one transaction for all    the next is written meanwhile
+//!                                that wait
+//! ```
+//!
+//! The two halves have a connection each, opened and given up together: see `head.rs` for why a flush proves nothing
+//! about what was committed before its connection was there. Nothing is ever tried again: whoever appends knows the ids.
+
+use std::{sync::Arc, time::Duration};
+
+use lantern_core::{Position, log::AppendError};
+use sqlx::{Connection, PgConnection};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{self, Instant},
+};
+
+use super::{
+    connection,
+    damage::Damage,
+    database::Database,
+    head::{self, Head},
+    ledger::{self, Written},
+};
+use crate::waiting::{Answer, Request, Size};
+
+/// How many clients are a crowd, and how long the next appends of a crowd are waited for: less than a flush takes.
+const CROWD: usize = 8;
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How many transactions may wait for the disk.
+const UNFLUSHED: usize = 64;
+
+/// A connection that was idle for this long is tried out before it is used.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// What holds for the connection that writes. A writer that stops in the middle of a transaction, because its host was
+/// frozen or cut off, holds the others up for no longer than this.
+const SETTINGS: [(&str, &str); 4] = [
+    ("synchronous_commit", "off"),
+    ("idle_in_transaction_session_timeout", "3s"),
+    ("lock_timeout", "10s"),
+    // The statistics of a young log are those of an empty one.
+    ("enable_seqscan", "off"),
+];
+
+/// The writer of a log.
+pub(super) struct Sequencer {
+    database: Database,
+    requests: mpsc::Receiver<Request>,
+    head: Arc<Head>,
+    session: Option<Session>,
+    /// How many appends the last transaction had.
+    last: usize,
+}
+
+/// The two connections of a writer.
+struct Session {
+    writing: PgConnection,
+    used: Instant,
+    flushing: mpsc::Sender<Unflushed>,
+}
+
+/// A transaction that is committed, and maybe not on disk yet.
+struct Unflushed {
+    head: Position,
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+}
+
+impl Sequencer {
+    pub(super) fn new(database: Database, requests: mpsc::Receiver<Request>, head: Arc<Head>) -> Self {
+        Self { database, requests, head, session: None, last: 0 }
+    }
+
+    /// Writes until nobody can append any more and all that was accepted is written.
+    pub(super) async fn run(mut self) {
+        while let Some(first) = self.requests.recv().await {
+            let batch = self.gather(first).await;
+            self.serve(batch).await;
+        }
+    }
+
+    /// Takes the appends that wait, up to what one transaction takes. When many clients were answered just now, their
+    /// next appends are on the way: they are waited for a moment, since two transactions cost twice what one does.
+    async fn gather(&mut self, first: Request) -> Vec<Request> {
+        let mut size = Size::default();
+        size.add(&first);
+        let mut batch = vec![first];
+        let patience = Instant::now() + PATIENCE;
+        while size.has_room() {
+            let next = match self.requests.try_recv() {
+                Ok(request) => Some(request),
+                Err(_) if self.last < CROWD || batch.len() >= self.last => None,
+                Err(_) => time::timeout_at(patience, self.requests.recv()).await.ok().flatten(),
+            };
+            let Some(request) = next else { break };
+            size.add(&request);
+            batch.push(request);
+        }
+        self.last = batch.len();
+        batch
+    }
+
+    async fn serve(&mut self, batch: Vec<Request>) {
+        let error = match self.write(&batch).await {
+            Ok(Written { answers, head }) => {
+                let answers = batch.into_iter().map(|request| request.answer).zip(answers).collect();
+                self.flush(Unflushed { head, answers }).await;
+                return;
+            }
+            Err(error) => error,
+        };
+        tracing::error!(appends = batch.len(), "appending failed: {error}");
+        self.session = None;
+        for request in batch {
+            drop(request.answer.send(Err(error.clone())));
+        }
+    }
+
+    async fn write(&mut self, batch: &[Request]) -> Result<Written, AppendError> {
+        let trusted = match &mut self.session {
+            Some(session) if session.used.elapsed() > TRUSTED => session.is_alive().await,
+            session => session.is_some(),
+        };
+        if !trusted {
+            self.session = None;
+            let opened = Session::open(self.database.clone(), self.head.clone()).await;
+            self.session = Some(opened.map_err(Damage::from).map_err(ledger::failed)?);
+        }
+        let Some(session) = &mut self.session else { return Err(unknown()) };
+        let written = ledger::write(&mut session.writing, batch).await;
+        session.used = Instant::now();
+        written
+    }
+
+    /// Hands a transaction over to be flushed. What is durable anyway is answered at once.
+    async fn flush(&mut self, unflushed: Unflushed) {
+        if unflushed.head <= self.head.position() {
+            unflushed.answer();
+            return;
+        }
+        let refused = match &self.session {
+            Some(session) => session.flushing.send(unflushed).await.err().map(|refused| refused.0),
+            None => Some(unflushed),
+        };
+        if let Some(unflushed) = refused {
+            self.session = None;
+            unflushed.fail();
+        }
+    }
+}
+
+impl Session {
+    async fn open(database: Database, head: Arc<Head>) -> sqlx::Result<Self> {
+        // The one that flushes first: it has to be there before anything is committed.
+        let mut flusher = connection::connect(database.options()).await?;
+        flusher.ping().await?;
+        let writing = connect(&database).await?;
+        let (flushing, committed) = mpsc::channel(UNFLUSHED);
+        tokio::spawn(flush(flusher, committed, head, database.channel()));
+        Ok(Self { writing, used: Instant::now(), flushing })
+    }
+
+    async fn is_alive(&mut self) -> bool {
+        !self.flushing.is_closed() && self.writing.ping().await.is_ok()
+    }
+}
+
+/// Opens a connection for a writer.
+pub(super) async fn connect(database: &Database) -> sqlx::Result<PgConnection> {
+    connection::connect(&database.options().clone().options(SETTINGS)).await
+}
+
+impl Unflushed {
+    fn answer(self) {
+        for (client, answer) in self.answers {
+            drop(client.send(answer));
+        }
+    }
+
+    fn fail(self) {
+        for (client, _) in self.answers {
+            drop(client.send(Err(unknown())));
+        }
+    }
+}
+
+/// What an append is answered whose transaction may or may not be durable.
+fn unknown() -> AppendError {
+    AppendError::Unavailable("the connection was lost before the answer; the same ids can be sent again".into())
+}
+
+/// Flushes and answers what is committed, all that waits at once. Ends with the session, or with its connection.
+async fn flush(
+    mut connection: PgConnection,
+    mut committed: mpsc::Receiver<Unflushed>,
+    head: Arc<Head>,
+    channel: String,
+) {
+    while let Some(first) = committed.recv().await {
+        let mut waiting = vec![first];
+        while let Ok(more) = committed.try_recv() {
+            waiting.push(more);
+        }
+        if let Err(error) = head::flush(&mut connection).await {
+            tracing::error!("appends could not be made durable: {}", connection::describe(&error));
+            // From now on nothing is handed over; what was is answered.
+            committed.close();
+            while let Some(more) = committed.recv().await {
+                waiting.push(more);
+            }
+            waiting.into_iter().for_each(Unflushed::fail);
+            return;
+        }
+        // Before the answers, so that whoever has one can read what it appended.
+        let reached = waiting.iter().map(|unflushed| unflushed.head).max().unwrap_or_default();
+        head.advance(reached);
+        waiting.into_iter().for_each(Unflushed::answer);
+        if let Err(error) = notify(&mut connection, &channel, reached).await {
+            tracing::warn!("other hosts could not be notified: {}", connection::describe(&error));
+        }
+    }
+}
+
+/// Tells the other hosts how far the log is durable. It need not wait for the disk, which it would do in the way of every
+/// other notification of the server.
+async fn notify(connection: &mut PgConnection, channel: &str, head: Position) -> sqlx::Result<()> {
+    sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+        .bind(channel)
+        .bind(head.to_string())
+        .execute(connection)
+        .await
+        .map(drop)
+}
