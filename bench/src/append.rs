@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many clients append at once.
-const CLIENTS: usize = 64;
+pub(crate) const CLIENTS: usize = 64;
 
 /// How many events a round appends.
 const EVENTS: usize = 131_072;
@@ -29,10 +29,10 @@ const INSERT: &str = "insert into event (position, id, stream, version, category
                       values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// What appending came to.
-struct Appended {
-    took: Duration,
+pub(crate) struct Appended {
+    pub(crate) took: Duration,
     /// How many events a transaction had on average.
-    batch: usize,
+    pub(crate) batch: usize,
 }
 
 /// Measures, and reports.
@@ -42,7 +42,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         for _ in 0..bench.arguments.rounds {
             let folder = tempfile::tempdir_in(bench.world.folder())?;
             let path = folder.path().join("log.db");
-            let appended = by_clients(&path, each).await?;
+            let appended = by_clients(open_log(&path)?, each, EVENTS).await?;
             let bare_path = folder.path().join("bare.db");
             let batch = appended.batch;
             let inserted = tokio::task::spawn_blocking(move || insert(&path, &bare_path, batch)).await??;
@@ -60,10 +60,9 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// Appends from many clients, each waiting for its answer before it appends again.
-async fn by_clients(path: &Path, each: usize) -> Result<Appended> {
-    let log = open_log(path)?;
-    let mut work = divided(each)?;
-    let transactions = tokio::spawn(count_moves(log.clone()));
+pub(crate) async fn by_clients(log: Arc<dyn Log>, each: usize, events: usize) -> Result<Appended> {
+    let mut work = divided(each, events)?;
+    let transactions = tokio::spawn(count_moves(log.clone(), events));
     let began = Instant::now();
     let mut clients = tokio::task::JoinSet::new();
     for appends in work.drain(..) {
@@ -80,15 +79,15 @@ async fn by_clients(path: &Path, each: usize) -> Result<Appended> {
     }
     let took = began.elapsed();
     let transactions = transactions.await?;
-    ensure!(*log.head().borrow() == Position(EVENTS as u64), "the log ends at {:?}", log.head().borrow());
-    Ok(Appended { took, batch: EVENTS.div_ceil(transactions.max(1)) })
+    ensure!(*log.head().borrow() == Position(events as u64), "the log ends at {:?}", log.head().borrow());
+    Ok(Appended { took, batch: events.div_ceil(transactions.max(1)) })
 }
 
 /// The appends of each client: a client writes its own streams, so many events at a time.
-fn divided(each: usize) -> Result<Vec<Vec<Append>>> {
+fn divided(each: usize, all: usize) -> Result<Vec<Vec<Append>>> {
     let mut generator = Generator::new()?;
     let mut clients = vec![Vec::new(); CLIENTS];
-    for number in 0..EVENTS / each {
+    for number in 0..all / each {
         let mut appends = generator.appends(each)?;
         let events: Vec<NewEvent> = appends.iter_mut().flat_map(|append| append.events.drain(..)).collect();
         let Some(Append { stream, expected, .. }) = appends.pop() else { continue };
@@ -98,10 +97,10 @@ fn divided(each: usize) -> Result<Vec<Vec<Append>>> {
 }
 
 /// Counts how often the head moves, which it does once a transaction, until all is appended.
-async fn count_moves(log: Arc<dyn Log>) -> usize {
+async fn count_moves(log: Arc<dyn Log>, events: usize) -> usize {
     let mut head = log.head();
     let mut moves = 0;
-    while head.borrow_and_update().0 < EVENTS as u64 && head.changed().await.is_ok() {
+    while head.borrow_and_update().0 < events as u64 && head.changed().await.is_ok() {
         moves += 1;
     }
     moves

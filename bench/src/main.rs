@@ -20,6 +20,7 @@ mod machine;
 mod native;
 mod neighbours;
 mod peer;
+mod postgres_append;
 mod rebuild;
 mod report;
 mod restart;
@@ -74,6 +75,7 @@ enum Name {
     Restart,
     Handle,
     Append,
+    PostgresAppend,
     Rebuild,
     Native,
     Tracing,
@@ -129,6 +131,7 @@ async fn measure(name: Name, bench: &Bench, report: &mut Report) -> Result<()> {
         Name::Restart => restart::run(bench, report).await,
         Name::Handle => handle::run(bench, report).await,
         Name::Append => append::run(bench, report).await,
+        Name::PostgresAppend => postgres_append::run(bench, report).await,
         Name::Rebuild => rebuild::run(bench, report).await,
         Name::Native => native::run(bench, report).await,
         Name::Tracing => tracing::run(bench, report).await,
