@@ -6,5 +6,6 @@ mod killed_swap;
 mod killed_tables;
 mod quiet_effects;
 mod servers;
+mod shared_log;
 mod swap_storm;
 mod write_side;

@@ -7,7 +7,7 @@ use lantern_core::{
     Clock, GuestThreads, Hosts, Identity, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock,
 };
 use lantern_processors::{Status, Supervisor};
-use lantern_stores::{memory, sqlite};
+use lantern_stores::{memory, postgres, sqlite};
 use lantern_telemetry::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, Telemetry, observe};
 use lantern_upcasters::Upcasters;
 
@@ -89,6 +89,24 @@ impl Backends {
                 lantern_modules::Library::open(folder.modules(), clock.clone()).map_err(open("the module library"))?,
             ),
             journal: Arc::new(sqlite::Journal::open(folder.journal(), clock.clone()).map_err(open("the journal"))?),
+            hosts: Arc::new(memory::Hosts::new()),
+            lease: ALONE,
+            clock,
+        })
+    }
+
+    /// A PostgreSQL database, and modules in a data folder.
+    pub(crate) async fn postgres(folder: &DataFolder, url: &str) -> Result<Self, WireError> {
+        let clock = Arc::new(SystemClock);
+        let database = postgres::Database::open(url).await.map_err(open("the database"))?;
+        Ok(Self {
+            log: Arc::new(postgres::Log::open(&database).await.map_err(open("the log"))?),
+            read_models: Arc::new(postgres::ReadModels::new(database.clone())),
+            snapshots: Arc::new(postgres::Snapshots::open(&database)),
+            library: Arc::new(
+                lantern_modules::Library::open(folder.modules(), clock.clone()).map_err(open("the module library"))?,
+            ),
+            journal: Arc::new(postgres::Journal::open(&database, clock.clone())),
             hosts: Arc::new(memory::Hosts::new()),
             lease: ALONE,
             clock,

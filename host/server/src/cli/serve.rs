@@ -41,6 +41,9 @@ pub(super) struct Serve {
     /// What keeps the data [default: sqlite].
     #[arg(long, value_enum)]
     store: Option<Store>,
+    /// Where the database is, for `--store postgres`; safer in LANTERN_STORAGE_URL, since others can see options.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Print a configuration with every key, its meaning and its default, and do nothing else.
     #[arg(long)]
     print_config: bool,
@@ -53,7 +56,7 @@ impl Serve {
         }
         let usual = Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.is_file());
         let file = self.config.or(usual);
-        let options = Options { listen: self.listen, data: self.data, store: self.store };
+        let options = Options { listen: self.listen, data: self.data, store: self.store, url: self.url };
         let variables = std::env::vars_os();
         let variables = variables.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let config = Config::read(file.as_deref(), variables, options).map_err(Failure::failed)?;
@@ -83,7 +86,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::failed(format!("no signals can be heard: {error}")))?;
     let folder = match config.store {
-        Store::Sqlite => Some(DataFolder::take(&config.data).map_err(Failure::failed)?),
+        Store::Sqlite | Store::Postgres => Some(DataFolder::take(&config.data).map_err(Failure::failed)?),
         Store::Memory => None,
     };
     let telemetry = Telemetry::start(observed(&config)).map_err(Failure::failed)?;
@@ -98,12 +101,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     });
     let server = tokio::spawn(server.into_future());
 
-    let backends = match &folder {
-        Some(folder) => Backends::sqlite(folder),
-        None => Backends::memory(),
-    };
     let identity = identity(config.host_name.clone(), config.host_address.clone(), address);
-    let starting = Host::start(backends.map_err(Failure::failed)?, identity, telemetry.clone());
+    let starting = async {
+        let backends = match (&folder, config.store) {
+            (None, _) | (_, Store::Memory) => Backends::memory(),
+            (Some(folder), Store::Sqlite) => Backends::sqlite(folder),
+            (Some(folder), Store::Postgres) => Backends::postgres(folder, &config.url.0).await,
+        };
+        Host::start(backends?, identity, telemetry.clone()).await
+    };
     let host = tokio::select! {
         started = starting => started.map_err(Failure::failed)?,
         // Nothing was promised to anybody yet.
@@ -143,6 +149,9 @@ fn announce(address: SocketAddr, config: &Config) {
     let line = match config.store {
         Store::Sqlite => {
             format!("lantern is serving on http://{address} (data in {}, store sqlite)", config.data.display())
+        }
+        Store::Postgres => {
+            format!("lantern is serving on http://{address} (modules in {}, store postgres)", config.data.display())
         }
         Store::Memory => format!("lantern is serving on http://{address} (store memory: nothing is kept)"),
     };

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::written::{ConfigError, Layers, Origin, Written};
+use super::written::{ConfigError, Layers, Origin, Secret, Written};
 
 /// The configuration of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// The kind of store.
     pub(crate) store: Store,
+    /// Where the database is, of a store that has one.
+    pub(crate) url: Secret,
     /// The name of the host among those that share its stores, where one is given.
     pub(crate) host_name: Option<String>,
     /// The URL under which the others reach it, where one is given.
@@ -40,6 +42,8 @@ pub(crate) struct Config {
 pub(crate) enum Store {
     /// Files in the data folder.
     Sqlite,
+    /// A PostgreSQL database, and modules in the data folder.
+    Postgres,
     /// Nothing outlives the host.
     Memory,
 }
@@ -49,6 +53,7 @@ impl Store {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
             Self::Memory => "memory",
         }
     }
@@ -72,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) data: Option<PathBuf>,
     /// `--store`.
     pub(crate) store: Option<Store>,
+    /// `--url`.
+    pub(crate) url: Option<String>,
 }
 
 impl Config {
@@ -88,6 +95,7 @@ impl Config {
         layers.environment(variables)?;
         layers.option("--listen", "server", "listen", options.listen)?;
         layers.option("--store", "storage", "store", options.store.map(|store| store.as_str().into()))?;
+        layers.option("--url", "storage", "url", options.url)?;
         let mut config = Self::meant(&layers)?;
         if let Some(data) = options.data {
             // A path of the command line need not be Unicode, which TOML must be.
@@ -114,8 +122,14 @@ impl Config {
         })?;
         let store = match storage.store.as_str() {
             "sqlite" => Store::Sqlite,
+            "postgres" if storage.url.0.is_empty() => {
+                let needed = "`postgres` needs to know where: set LANTERN_STORAGE_URL to \
+                              `postgres://user:password@host:port/database`";
+                return Err(wrong("storage.url", "", needed));
+            }
+            "postgres" => Store::Postgres,
             "memory" => Store::Memory,
-            other => return Err(wrong("storage.store", other, "`sqlite` and `memory` are there")),
+            other => return Err(wrong("storage.store", other, "`sqlite`, `postgres` and `memory` are there")),
         };
         let log_format = match log.format.as_str() {
             "text" => LogFormat::Text,
@@ -146,6 +160,7 @@ impl Config {
             shutdown: Duration::from_secs(shutdown),
             data: storage.data,
             store,
+            url: storage.url,
             recent_spans,
             log_filter: log.filter,
             log_format,
@@ -202,6 +217,7 @@ mod tests {
             shutdown: Duration::from_secs(10),
             data: "./lantern-data".into(),
             store: Store::Sqlite,
+            url: Secret::default(),
             host_name: None,
             host_address: None,
             lease: Duration::from_secs(5),
@@ -224,10 +240,16 @@ mod tests {
         let config = read(file, &variables, Options::default()).unwrap();
         assert_eq!((config.listen.port(), config.shutdown.as_secs(), config.recent_spans), (2, 3, 7));
         assert_eq!(config.store, Store::Memory);
-        let options =
-            Options { listen: Some("localhost:3".into()), data: Some("d".into()), store: Some(Store::Sqlite) };
+        let options = Options {
+            listen: Some("localhost:3".into()),
+            data: Some("d".into()),
+            store: Some(Store::Postgres),
+            url: Some("postgres://ann:hidden@db.example/shop".into()),
+        };
         let config = read(file, &variables, options).unwrap();
-        assert_eq!((config.listen.port(), config.data, config.store), (3, "d".into(), Store::Sqlite));
+        assert!(!format!("{config:?}").contains("hidden"), "{config:?}");
+        assert_eq!((config.listen.port(), config.data, config.store), (3, "d".into(), Store::Postgres));
+        assert_eq!(config.url.0, "postgres://ann:hidden@db.example/shop");
     }
 
     #[test]
@@ -261,6 +283,7 @@ mod tests {
         refused("[server]\nshutdown_seconds = 0", &[], "`server.shutdown_seconds` is `0`: 1 to 600");
         refused("", &[("LANTERN_SERVER_SHUTDOWN_SECONDS", "soon")], "a whole number is needed");
         refused("", &[("LANTERN_STORAGE_STORE", "paper")], "LANTERN_STORAGE_STORE: `storage.store` is `paper`");
+        refused("[storage]\nstore = \"postgres\"", &[], "`storage.url` is ``: `postgres` needs to know where");
         refused("[telemetry]\nrecent_spans = -1", &[], "0 to 10000000");
         refused("[hosts]\nlease_seconds = 1", &[], "`hosts.lease_seconds` is `1`: 2 to 600");
         refused("[hosts]\naddress = \"here:7171\"", &[], "`hosts.address` is `here:7171`: write a URL");

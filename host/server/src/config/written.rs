@@ -50,6 +50,19 @@ pub(crate) struct StorageSection {
     pub(crate) data: PathBuf,
     /// The kind of store.
     pub(crate) store: String,
+    /// Where the database is.
+    pub(crate) url: Secret,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "nothing" } else { "a secret" })
+    }
 }
 
 /// This host among others.
