@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod again;
 pub mod cloud_events;
 #[cfg(test)]
 mod contract;

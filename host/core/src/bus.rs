@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Fate, NewEvent, StreamName};
+use crate::{EventId, Fate, NewEvent, StreamName, TraceContext};
 
 /// An event on its way over a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -333,6 +333,21 @@ pub trait Bus: Send + Sync {
     /// them. After an error any of them may have arrived: the caller sends all again, with the same ids, before it sends
     /// later ones.
     async fn publish(&self, destination: &Destination, messages: &[Message]) -> Result<(), BusError>;
+
+    /// As `publish`, of events that were appended a while ago, within the trace of a batch. For a bus there is no
+    /// difference; an observer does not let their old traces grow.
+    async fn publish_late(
+        &self,
+        destination: &Destination,
+        messages: &[Message],
+        _batch: &TraceContext,
+    ) -> Result<(), BusError> {
+        self.publish(destination, messages).await
+    }
+
+    /// Reads a message again that was undecodable, as a subscription with this category does: whoever reads it may be
+    /// newer by now, or the category another one.
+    fn read(&self, message: &Undecodable, category: Option<&str>) -> Result<Message, Undecodable>;
 
     /// Begins to consume. What the group needs at the bus (a queue, a group) is made when it is missing.
     async fn consume(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BusError>;

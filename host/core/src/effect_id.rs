@@ -13,6 +13,8 @@ pub enum Effect {
     Scheduled,
     /// A request a handler sends.
     Requested,
+    /// A message a handler publishes.
+    Published,
 }
 
 /// The id of the `index`-th effect of its sort that a handler asks for at an event: a UUID of version 5 (RFC 9562, 5.5),
@@ -23,6 +25,7 @@ pub fn effect_id(handler: &Name, event: EventId, effect: Effect, index: usize) -
         Effect::Emitted => "emitted",
         Effect::Scheduled => "scheduled",
         Effect::Requested => "requested",
+        Effect::Published => "published",
     };
     Uuid::new_v5(&event, format!("{handler}/{sort}/{index}").as_bytes())
 }
@@ -47,6 +50,7 @@ mod tests {
             effect_id(&a, y, Effect::Emitted, 0),
             effect_id(&a, x, Effect::Scheduled, 0),
             effect_id(&a, x, Effect::Requested, 0),
+            effect_id(&a, x, Effect::Published, 0),
             effect_id(&a, x, Effect::Emitted, 1),
             command_event_id(x, 0),
             command_event_id(x, 1),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{EventType, Payload, StreamName, Timestamp, Value};
+use crate::{Destination, EventType, Name, Payload, StreamName, Timestamp, Value};
 
 /// A document written or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,26 @@ pub struct Emission {
     pub event: Draft,
 }
 
+/// A message for a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The bus, by its name in the configuration.
+    pub bus: Name,
+    /// Where it goes there.
+    pub destination: Destination,
+    /// What it carries.
+    pub content: Published,
+}
+
+/// What a message carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// An event of its own. As for one that is emitted, the host gives it what it lacks.
+    Draft(Emission),
+    /// The event in hand, as it is in the log.
+    Source,
+}
+
 /// A change to a handler's schedules. A key names one schedule of the handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timer {
@@ -65,4 +85,6 @@ pub struct Effects {
     pub emitted: Vec<Emission>,
     /// Changes to schedules, in order. A handler's only.
     pub timers: Vec<Timer>,
+    /// Messages published, in order. A handler's only.
+    pub published: Vec<Publication>,
 }

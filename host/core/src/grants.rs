@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::Name;
+
 /// What a handler may do beyond its own documents.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +27,8 @@ pub struct Grants {
     /// Loopback, link-local, private and other special addresses that the names of `http` may lead to; all others of
     /// that sort are refused.
     pub addresses: Vec<Network>,
+    /// The topics it may publish to.
+    pub publish: Vec<BusTopic>,
 }
 
 impl Grants {
@@ -32,6 +36,62 @@ impl Grants {
     #[must_use]
     pub fn has_http(&self) -> bool {
         !self.http.is_empty()
+    }
+
+    /// Whether it may publish to a topic of a bus.
+    #[must_use]
+    pub fn has_topic(&self, bus: &str, topic: &str) -> bool {
+        self.publish.iter().any(|granted| granted.bus.as_str() == bus && granted.topic == topic)
+    }
+}
+
+/// A topic of a bus, written `bus/topic`. The bus has the name that the configuration gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BusTopic {
+    /// The bus.
+    pub bus: Name,
+    /// The topic.
+    pub topic: String,
+}
+
+/// Why a text is no topic of a bus.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no topic of a bus: write `bus/topic`, the bus as it is called in the configuration")]
+pub struct BusTopicError {
+    text: String,
+}
+
+impl FromStr for BusTopic {
+    type Err = BusTopicError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (bus, topic) = text.split_once('/')?;
+            let is_topic = !topic.is_empty() && !topic.chars().any(char::is_control);
+            is_topic.then_some(Self { bus: bus.parse().ok()?, topic: topic.into() })
+        };
+        read().ok_or_else(|| BusTopicError { text: text.escape_debug().to_string() })
+    }
+}
+
+impl fmt::Display for BusTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bus, self.topic)
+    }
+}
+
+impl TryFrom<String> for BusTopic {
+    type Error = BusTopicError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<BusTopic> for String {
+    fn from(topic: BusTopic) -> Self {
+        topic.to_string()
     }
 }
 
@@ -204,6 +264,19 @@ mod tests {
         for text in ["", "example.com", "ftp://a", "http://", "http://a/path", "http://a:0", "http://u@a", "http://a b"]
         {
             assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn topics_are_read_and_written() {
+        let topic: BusTopic = "main/orders/v1".parse().unwrap();
+        assert_eq!((topic.bus.as_str(), topic.topic.as_str()), ("main", "orders/v1"));
+        assert_eq!(topic.to_string(), "main/orders/v1");
+        let grants = Grants { publish: vec![topic], ..Grants::default() };
+        assert!(grants.has_topic("main", "orders/v1"));
+        assert!(!grants.has_topic("main", "orders") && !grants.has_topic("other", "orders/v1"));
+        for text in ["", "main", "main/", "/orders", "a b/orders"] {
+            assert!(text.parse::<BusTopic>().is_err(), "{text}");
         }
     }
 

@@ -47,7 +47,7 @@ pub use clock::{Clock, SystemClock};
 pub use digest::Digest;
 pub use documents::{Document, Documents, Value};
 pub use effect_id::{Effect, command_event_id, effect_id};
-pub use effects::{Draft, Effects, Emission, Timer, Write};
+pub use effects::{Draft, Effects, Emission, Publication, Published, Timer, Write};
 pub use event::{Event, EventId, EventType, NewEvent, Payload};
 pub use fate::Fate;
 pub use filter::Filter;

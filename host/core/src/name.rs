@@ -26,6 +26,19 @@ impl Name {
         if fits { Ok(Self(text)) } else { Err(NameError { text: text.to_string() }) }
     }
 
+    /// The name of what the host keeps for something that is configured and not deployed, for example
+    /// `publish.orders`. No text is read as such a name, so nothing that users deploy can have it.
+    #[must_use]
+    pub fn reserved(sort: &str, name: &Self) -> Self {
+        Self(format!("{sort}.{name}").into())
+    }
+
+    /// Whether it is a [`Self::reserved`] one.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.contains('.')
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -64,5 +77,19 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_name_is_nobody_elses() {
+        let orders = Name::new("orders").unwrap();
+        let reserved = Name::reserved("publish", &orders);
+        assert_eq!(reserved.as_str(), "publish.orders");
+        assert!(reserved.is_reserved() && !orders.is_reserved());
+        assert!(Name::new("publish.orders").is_err());
     }
 }

@@ -31,11 +31,12 @@ mod topics;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lantern_core::{Bus, BusError, Consumer, Destination, Message, Subscription};
+use lantern_core::{Bus, BusError, Consumer, Destination, Message, Subscription, bus::Undecodable};
 
 use self::{producer::Producer, settings::Settings, topics::Topics};
 use crate::{
     address::{Address, AddressError, Options},
+    again::read_again,
     reading::Reading,
 };
 
@@ -79,6 +80,10 @@ impl Bus for Kafka {
     async fn publish(&self, destination: &Destination, messages: &[Message]) -> Result<(), BusError> {
         self.topics.ensure(&destination.topic, &self.producer).await?;
         self.producer.send(destination, messages).await
+    }
+
+    fn read(&self, message: &Undecodable, category: Option<&str>) -> Result<Message, Undecodable> {
+        read_again(message, category)
     }
 
     async fn consume(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BusError> {

@@ -18,12 +18,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    Bus, BusError, Clock, Consumer, Destination, Message, Subscription, SystemClock, Timestamp, bus::Form,
+    Bus, BusError, Clock, Consumer, Destination, Message, Subscription, SystemClock, Timestamp,
+    bus::{Form, Undecodable},
 };
 
 use self::topic::Topic;
 use crate::{
     address::{AddressError, Options},
+    again::read_again,
     cloud_events::{
         CloudEvent, bound,
         headers::{CONTENT_TYPE, PREFIX},
@@ -118,6 +120,10 @@ impl Bus for Memory {
     async fn publish(&self, destination: &Destination, messages: &[Message]) -> Result<(), BusError> {
         let kept = messages.iter().map(|message| Kept::of(message, destination.form)).collect();
         self.keep(&destination.topic, kept)
+    }
+
+    fn read(&self, message: &Undecodable, category: Option<&str>) -> Result<Message, Undecodable> {
+        read_again(message, category)
     }
 
     async fn consume(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BusError> {

@@ -29,12 +29,16 @@ mod scripts;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lantern_core::{Bus, BusError, Consumer, Destination, Message, Subscription, bus::Keeper};
+use lantern_core::{
+    Bus, BusError, Consumer, Destination, Message, Subscription,
+    bus::{Keeper, Undecodable},
+};
 use redis_client::Pipeline;
 
 use self::connection::Connections;
 use crate::{
     address::{Address, AddressError, Options},
+    again::read_again,
     reading::Reading,
 };
 
@@ -127,6 +131,10 @@ impl Bus for Redis {
             }
         }
         if pipeline.is_empty() { Ok(()) } else { self.connections.send(&pipeline).await }
+    }
+
+    fn read(&self, message: &Undecodable, category: Option<&str>) -> Result<Message, Undecodable> {
+        read_again(message, category)
     }
 
     async fn consume(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BusError> {

@@ -126,7 +126,7 @@ impl State {
     pub(crate) fn close(&mut self) -> Effects {
         let (emitted, timers) = self.emissions.end();
         self.sql.end();
-        Effects { writes: self.documents.end(), emitted, timers }
+        Effects { writes: self.documents.end(), emitted, timers, published: Vec::new() }
     }
 
     /// Ends the call: what it said meanwhile.
