@@ -241,6 +241,7 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
         clock,
         threads,
         upcasting,
+        buses: Arc::default(),
         hosts: Arc::new(memory::Hosts::new()),
         host: alone(),
         lease: Duration::from_secs(24 * 3600),

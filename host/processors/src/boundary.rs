@@ -8,6 +8,7 @@ use crate::{
     Refusal, caller,
     command::{Command, Reason, Reply},
     dead_letters,
+    emission::Outbound,
     generation::{Hold, record},
     in_flight::Takeover,
     session::{End, Session, Step},
@@ -27,7 +28,7 @@ impl Session<'_> {
                 let boundary = self.boundary();
                 if boundary > self.tip {
                     let batch = self.blank(boundary);
-                    self.commit(batch, Vec::new()).await?;
+                    self.commit(batch, Outbound::default()).await?;
                     self.settle().await?;
                 }
                 return Err(End::Stop);
@@ -47,6 +48,7 @@ impl Session<'_> {
             }
             Command::Swap { module, reason, reply } => self.replace(module, reason, Some(reply)).await?,
             Command::Retry { selection, reply } => {
+                self.run.oversized.forget();
                 let answer = dead_letters::retry(self, &selection).await?;
                 self.show();
                 let _ = reply.send(answer);
@@ -74,7 +76,7 @@ impl Session<'_> {
             return Ok(Err(unknown(key)));
         }
         let schedules = vec![ScheduleChange::Cancel(key.clone())];
-        self.commit(Batch { schedules, ..self.blank(self.tip()) }, Vec::new()).await?;
+        self.commit(Batch { schedules, ..self.blank(self.tip()) }, Outbound::default()).await?;
         self.settle().await?;
         self.run.record(Happening::ScheduleCancelled { key: key.as_ref().into() }).await;
         Ok(Ok(()))

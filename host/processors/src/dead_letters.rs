@@ -9,7 +9,7 @@ use lantern_core::{
 
 use crate::{
     Refusal, Retried, Selection,
-    emission::Asked,
+    emission::{Asked, Outbound},
     generation::Run,
     handle::{Called, Occasion, Worker},
     held::{release, waiting},
@@ -125,7 +125,7 @@ async fn attempt(session: &mut Session<'_>, records: Vec<Parked>, events: Vec<Ev
         started_at,
         ..session.blank(session.tip())
     };
-    session.commit(batch, asked.emitted).await?;
+    session.commit(batch, asked.outbound).await?;
     session.settle().await?;
     Ok(handled as u64)
 }
@@ -177,7 +177,7 @@ pub(crate) async fn skip(session: &mut Session<'_>, position: Position) -> Resul
     }
     let skipped = Parked { standing: Standing::Skipped, last_at: session.now(), ..record };
     let batch = Batch { parked: vec![skipped], ..session.blank(session.tip()) };
-    session.commit(batch, Vec::new()).await?;
+    session.commit(batch, Outbound::default()).await?;
     session.settle().await?;
     session.run.record(Happening::Skipped { position }).await;
     Ok(Ok(()))

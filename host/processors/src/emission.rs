@@ -1,13 +1,15 @@
-//! What handlers ask for beyond documents: made ready for the log and for their schedules, and put into the log.
+//! What handlers ask for beyond documents: made ready for the log, the buses and their schedules, and put into the log.
 
 use std::sync::Arc;
 
 use lantern_core::{
-    Append, Clock, Draft, Effect, Effects, Emission, Event, EventId, Expected, Log, Metadata, Name, NewEvent,
-    ScheduleChange, Scheduled, StreamName, Timer, TraceContext, effect_id,
+    Append, Clock, Draft, Effect, Effects, Emission, Event, EventId, Expected, Log, Message, Metadata, Name, NewEvent,
+    Publication, Published, ScheduleChange, Scheduled, StreamName, Timer, TraceContext, effect_id,
     log::AppendError,
     module::{Failure, FailureKind},
 };
+
+use crate::messages::{self, Oversized, Post};
 
 /// How many events are appended at once, and how many one call may emit. The events of one call are never divided.
 const MOST_AT_ONCE: usize = 4_000;
@@ -18,11 +20,20 @@ const OVERHEAD: usize = 200;
 /// The events one call emitted, or one event that came due: all of them are appended, or none.
 pub(crate) type Group = Vec<Append>;
 
+/// What leaves with a batch, before it commits.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    /// The events its calls emitted, call by call; calls that emitted none are left out.
+    pub(crate) emitted: Vec<Group>,
+    /// The messages they published.
+    pub(crate) posts: Vec<Post>,
+}
+
 /// What the calls of a batch asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    /// The events they emitted, call by call; calls that emitted none are left out.
-    pub(crate) emitted: Vec<Group>,
+    /// What they sent out.
+    pub(crate) outbound: Outbound,
     /// Changes to schedules, in order.
     pub(crate) schedules: Vec<ScheduleChange>,
     /// How many bytes all of it takes, about.
@@ -35,19 +46,32 @@ pub(crate) struct Emitter {
     /// The source of its events: `/handlers/NAME`.
     source: Arc<str>,
     clock: Arc<dyn Clock>,
+    oversized: Arc<Oversized>,
 }
 
 impl Emitter {
-    pub(crate) fn new(handler: Name, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(handler: Name, clock: Arc<dyn Clock>, oversized: Arc<Oversized>) -> Self {
         let source = format!("/handlers/{handler}").into();
-        Self { handler, source, clock }
+        Self { handler, source, clock, oversized }
+    }
+
+    /// Why what the handler asks for at an event cannot be done, as far as that is known.
+    pub(crate) fn refusal(&self, event: &Event, effects: &Effects) -> Option<Failure> {
+        if effects.published.is_empty() {
+            return None;
+        }
+        let ids = effects.published.iter().enumerate().map(|(index, published)| match published.content {
+            Published::Source => event.id,
+            Published::Draft(_) => effect_id(&self.handler, event.id, Effect::Published, index),
+        });
+        self.oversized.failure(ids)
     }
 
     /// Takes up what the handler asks for at an event. `trace` is the span of the call.
     pub(crate) fn take(
         &self,
         event: &Event,
-        (emitted, timers): (Vec<Emission>, Vec<Timer>),
+        (emitted, timers, published): (Vec<Emission>, Vec<Timer>, Vec<Publication>),
         trace: Option<TraceContext>,
         asked: &mut Asked,
     ) {
@@ -63,7 +87,7 @@ impl Emitter {
             }
         }
         if !group.is_empty() {
-            asked.emitted.push(group);
+            asked.outbound.emitted.push(group);
         }
         for (index, timer) in timers.into_iter().enumerate() {
             let change = match timer {
@@ -76,6 +100,20 @@ impl Emitter {
             };
             asked.bytes += OVERHEAD;
             asked.schedules.push(change);
+        }
+        for (index, Publication { bus, destination, content }) in published.into_iter().enumerate() {
+            let (from_log, message) = match content {
+                Published::Source => {
+                    asked.bytes += OVERHEAD + event.data.as_bytes().len();
+                    (true, messages::as_it_is(event))
+                }
+                Published::Draft(Emission { stream, event: draft }) => {
+                    asked.bytes += weight(&stream, &draft);
+                    let event = self.event(id(Effect::Published, index), draft, &metadata);
+                    (false, Message { stream, event })
+                }
+            };
+            messages::push(&mut asked.outbound.posts, bus, destination, from_log, message);
         }
     }
 
@@ -101,14 +139,17 @@ impl Emitter {
     }
 }
 
-/// Refuses what asks for more events than one append takes.
+/// Refuses what asks for more events than one append takes, or for as many messages.
 pub(crate) fn bounded(effects: Effects) -> Result<Effects, Failure> {
-    let events = effects.emitted.len();
-    if events <= MOST_AT_ONCE {
-        return Ok(effects);
+    let told = |what| {
+        let message = format!("it {what} in one call: at most {MOST_AT_ONCE} are allowed");
+        Err(Failure::new(FailureKind::Limit, message))
+    };
+    match (effects.emitted.len(), effects.published.len()) {
+        (events, _) if events > MOST_AT_ONCE => told(format!("emitted {events} events")),
+        (_, messages) if messages > MOST_AT_ONCE => told(format!("published {messages} messages")),
+        _ => Ok(effects),
     }
-    let message = format!("it emitted {events} events in one call: at most {MOST_AT_ONCE} are allowed");
-    Err(Failure::new(FailureKind::Limit, message))
 }
 
 /// One event for a stream.

@@ -16,6 +16,7 @@ use crate::{
     caller::{self, Caller},
     command::Command,
     emission::Emitter,
+    messages::Oversized,
     progress::Progress,
     tenure::Tenure,
 };
@@ -46,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) previous: Option<Arc<dyn Module>>,
     pub(crate) hold: Hold,
     pub(crate) tenure: Tenure,
+    /// Messages that a bus did not take.
+    pub(crate) oversized: Arc<Oversized>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
@@ -84,13 +87,18 @@ impl Run {
     /// What is needed to turn what a handler asks for into events. Projections have no effects.
     pub(crate) fn emitter(&self) -> Option<Emitter> {
         let is_handler = self.kind == Kind::Handler;
-        is_handler.then(|| Emitter::new(self.generation.processor.clone(), self.ports.clock.clone()))
+        let new = || Emitter::new(self.generation.processor.clone(), self.ports.clock.clone(), self.oversized.clone());
+        is_handler.then(new)
     }
 }
 
 /// Writes to the journal. A failure is only logged: what happened is in the read model already, and the next start of the
-/// processor brings the journal up to date. So does the next host where this one's time is over.
+/// processor brings the journal up to date. So does the next host where this one's time is over. Routes are not deployed,
+/// so that the journal tells nothing of them.
 pub(crate) async fn record(ports: &Ports, tenure: &Tenure, subject: &Subject, happening: Happening) {
+    if subject.name.is_reserved() {
+        return;
+    }
     if !tenure.holds() {
         tracing::warn!(kind = %subject.kind, name = %subject.name, ?happening, "not recorded: another host has it now");
     } else if let Err(error) = ports.journal.append(subject, happening).await {

@@ -164,7 +164,10 @@ impl Worker {
             return Called::Unwanted;
         };
         match result {
-            Ok(effects) => Called::Handled { effects, trace },
+            Ok(effects) => match self.emitter.as_ref().and_then(|emitter| emitter.refusal(event, &effects)) {
+                Some(failure) => Called::Failed { failure, trace },
+                None => Called::Handled { effects, trace },
+            },
             Err(failure) => Called::Failed { failure, trace },
         }
     }
@@ -178,12 +181,12 @@ impl Worker {
         view: &BatchView,
         asked: &mut Asked,
     ) {
-        let Effects { writes, emitted, timers } = effects;
+        let Effects { writes, emitted, timers, published } = effects;
         view.fold(writes);
         if let Some(emitter) = &self.emitter
-            && !(emitted.is_empty() && timers.is_empty())
+            && !(emitted.is_empty() && timers.is_empty() && published.is_empty())
         {
-            emitter.take(event, (emitted, timers), trace, asked);
+            emitter.take(event, (emitted, timers, published), trace, asked);
         }
     }
 

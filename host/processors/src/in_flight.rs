@@ -1,18 +1,20 @@
-//! What is being written while the next batch is handled: what was emitted goes into the log first, then the batch is
-//! committed. Should the host die in between, the batch is handled again, and the log knows its events already.
+//! What is being written while the next batch is handled: what was emitted goes into the log first, what was published to
+//! the buses next, then the batch is committed. Should the host die in between, the batch is handled again: the log knows
+//! its events already, and its messages go out again with the ids they had.
 
 use std::sync::Arc;
 
 use lantern_core::{
-    Batch, Digest, Documents, Fate, Lease, Log, Module, Position, ReadModel,
+    Batch, BusError, Digest, Documents, Fate, Lease, Log, Module, Position, ReadModel,
     log::{AppendError, LogError},
     read_model::CommitError,
 };
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::{
-    emission::{Group, emit},
+    emission::{Outbound, emit},
     generation::event_at,
+    messages::{self, Buses},
     tenure::Tenure,
     timers,
 };
@@ -23,6 +25,8 @@ pub(crate) struct InFlight {
     pub(crate) task: JoinHandle<Result<u64, Unwritten>>,
     pub(crate) until: Position,
     pub(crate) handled: u64,
+    /// How many messages it publishes.
+    pub(crate) published: u64,
     pub(crate) documents: Arc<Documents>,
     pub(crate) parked_events: u64,
     pub(crate) parked_streams: u64,
@@ -38,11 +42,14 @@ pub(crate) struct Takeover {
     pub(crate) shown: Option<Digest>,
 }
 
-/// Why a batch was not written. Its checkpoint has not moved as far as anyone knows; what it emitted may be in the log.
+/// Why a batch was not written. Its checkpoint has not moved as far as anyone knows; what it emitted may be in the log, and
+/// what it published on the buses.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unwritten {
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error(transparent)]
+    Publish(#[from] BusError),
     #[error(transparent)]
     Proof(#[from] LogError),
     #[error(transparent)]
@@ -55,7 +62,7 @@ impl Unwritten {
     /// Whether somebody else owns the generation.
     pub(crate) fn is_fenced(&self) -> bool {
         match self {
-            Self::Append(_) | Self::Proof(_) => false,
+            Self::Append(_) | Self::Publish(_) | Self::Proof(_) => false,
             Self::Commit(error) => error.fate() == Fate::Stop,
             Self::Over => true,
         }
@@ -65,22 +72,24 @@ impl Unwritten {
 /// A batch and where it goes.
 pub(crate) struct Writing {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) buses: Arc<Buses>,
     pub(crate) read_model: Arc<dyn ReadModel>,
     pub(crate) timers: Option<Arc<timers::Shared>>,
     pub(crate) lease: Lease,
     pub(crate) tenure: Tenure,
     pub(crate) batch: Batch,
-    pub(crate) emitted: Vec<Group>,
+    pub(crate) outbound: Outbound,
 }
 
 impl Writing {
-    /// Appends, then commits. Says how many events were emitted.
+    /// Appends, publishes, then commits. Says how many events were emitted.
     pub(crate) async fn write(mut self) -> Result<u64, Unwritten> {
-        // The commit is fenced by itself, the append is not.
+        // The commit is fenced by itself, what goes out is not.
         if !self.tenure.holds() {
             return Err(Unwritten::Over);
         }
-        let emitted = emit(&*self.log, &self.emitted).await?;
+        let emitted = emit(&*self.log, &self.outbound.emitted).await?;
+        messages::publish(&self.buses, &self.outbound.posts, self.batch.trace.as_ref()).await?;
         if self.batch.last_event.is_none() && self.batch.until > self.batch.from {
             self.batch.last_event = event_at(&*self.log, self.batch.until).await?;
         }

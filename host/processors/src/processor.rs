@@ -142,6 +142,7 @@ impl Processor {
             handled: progress.handled,
             failed: progress.failed,
             emitted: progress.emitted,
+            published: progress.published,
             scheduled: progress.scheduled,
             parked_events: progress.parked_events,
             parked_streams: progress.parked_streams,
@@ -184,6 +185,7 @@ impl Running {
             previous: None,
             hold,
             tenure,
+            oversized: Arc::default(),
             progress: sender,
             commands: receiver,
         };

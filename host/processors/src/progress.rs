@@ -18,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) failed: u64,
     /// How many events it has put into the log since the host started.
     pub(crate) emitted: u64,
+    /// How many messages it has published since the host started.
+    pub(crate) published: u64,
     /// How many events are scheduled.
     pub(crate) scheduled: u64,
     pub(crate) parked_events: u64,
@@ -37,6 +39,7 @@ impl Progress {
             handled: 0,
             failed: 0,
             emitted: 0,
+            published: 0,
             scheduled: 0,
             parked_events: 0,
             parked_streams: 0,

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Digest, Kind, Name, Position, State, StreamName, Subject, hosts::HostsError, journal::JournalError, log::LogError,
-    module::LibraryError, read_model::ReadModelError,
+    Digest, Kind, Name, Position, State, StreamName, Subject,
+    hosts::HostsError,
+    journal::JournalError,
+    log::{AppendError, LogError},
+    module::LibraryError,
+    read_model::{CommitError, ReadModelError},
 };
+
+use crate::arrivals::NotAppended;
 
 /// Why the supervisor did not do what was asked. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +136,25 @@ pub enum Refusal {
         /// What was asked for.
         key: Arc<str>,
     },
+    /// There is no such route.
+    #[error("there is no route `{0}`: `lantern bus list` shows those of the configuration")]
+    UnknownRoute(Name),
+    /// A route leads to a bus that the configuration does not have.
+    #[error("route `{route}` has the bus `{bus}`, which the configuration does not have: add a table `[[bus]]`")]
+    UnknownBus {
+        /// The route.
+        route: Name,
+        /// The bus.
+        bus: Name,
+    },
+    /// A route has not set this aside.
+    #[error("route `{route}` has no dead letter `{id}`: `lantern bus dead-letter list {route}` shows what is there")]
+    NoDeadLetter {
+        /// The route.
+        route: Name,
+        /// What was asked for.
+        id: String,
+    },
     /// The processor met trouble before it could do it.
     #[error("it met trouble meanwhile: look at its status, then try again")]
     Interrupted,
@@ -145,6 +170,12 @@ pub enum Refusal {
     /// The read model failed.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
+    /// A message did not get into the log.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A dead letter could not be changed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -155,4 +186,13 @@ pub enum Refusal {
 
 fn elsewhere(host: Option<&str>) -> String {
     host.map_or_else(|| "run by no host at the moment".into(), |host| format!("run by host `{host}`"))
+}
+
+impl From<NotAppended> for Refusal {
+    fn from(error: NotAppended) -> Self {
+        match error {
+            NotAppended::Append(error) => error.into(),
+            NotAppended::Log(error) => error.into(),
+        }
+    }
 }

@@ -21,6 +21,7 @@ use tokio::{sync::watch, time};
 use crate::{
     Refusal, backoff,
     command::Command,
+    emission::Outbound,
     generation::{Hold, Run},
     handle::{Interruption, Occasion, reached},
     in_flight::committed,
@@ -178,7 +179,7 @@ impl Session<'_> {
         self.live |= at_head;
         if self.seen.since(self.tip) >= MOST_UNRECORDED {
             let batch = self.blank(self.seen);
-            self.commit(batch, Vec::new()).await?;
+            self.commit(batch, Outbound::default()).await?;
         }
         if self.in_flight.is_none() {
             self.show();
@@ -246,7 +247,7 @@ impl Session<'_> {
                 started_at,
                 ..self.blank(until)
             };
-            self.commit(batch, handled.asked.emitted).await?;
+            self.commit(batch, handled.asked.outbound).await?;
             // Only now: while the commit before settled, these events still had to count as not done.
             self.advance(done);
         }

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use crate::{
     LastError,
     command::Command,
-    emission::Group,
+    emission::Outbound,
     generation::{Hold, Run, strayed},
     handle::Worker,
     held::{self, Held},
     in_flight::{InFlight, Takeover, Unwritten, Writing, committed, ended},
+    messages,
     read_ahead::ReadAhead,
     timers::{Foundation, Timers},
 };
@@ -147,15 +148,17 @@ impl<'r> Session<'r> {
         Ok(session)
     }
 
-    /// Starts a commit once the one before has ended. What was emitted is appended before it.
-    pub(crate) async fn commit(&mut self, batch: Batch, emitted: Vec<Group>) -> Step {
+    /// Starts a commit once the one before has ended. What was emitted is appended before it, then what was published goes out.
+    pub(crate) async fn commit(&mut self, batch: Batch, outbound: Outbound) -> Step {
         self.settle().await?;
         let (parked_events, parked_streams) = self.parked();
         self.tip = batch.until;
         let (until, handled, documents) = (batch.until, batch.handled, batch.documents.clone());
-        let task = tokio::spawn(self.writing(batch, emitted).write());
+        let published = messages::count(&outbound.posts);
+        let task = tokio::spawn(self.writing(batch, outbound).write());
         let takeover = None;
-        self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
+        self.in_flight =
+            Some(InFlight { task, until, handled, published, documents, parked_events, parked_streams, takeover });
         Ok(())
     }
 
@@ -171,10 +174,10 @@ impl<'r> Session<'r> {
         let (parked_events, parked_streams) = self.parked();
         self.tip = batch.until;
         let until = batch.until;
-        let handled = earlier.as_ref().map_or(0, |commit| commit.handled);
+        let (handled, published) = earlier.as_ref().map_or((0, 0), |commit| (commit.handled, commit.published));
         // The documents of the commit under way stay visible until all of it has ended.
         let documents = earlier.as_ref().map_or_else(Arc::default, |commit| commit.documents.clone());
-        let writing = self.writing(batch, Vec::new());
+        let writing = self.writing(batch, Outbound::default());
         let task = tokio::spawn(async move {
             let emitted = match earlier {
                 Some(earlier) => ended(earlier.task.await)?,
@@ -185,18 +188,20 @@ impl<'r> Session<'r> {
             Ok(emitted)
         });
         let takeover = Some(takeover);
-        self.in_flight = Some(InFlight { task, until, handled, documents, parked_events, parked_streams, takeover });
+        self.in_flight =
+            Some(InFlight { task, until, handled, published, documents, parked_events, parked_streams, takeover });
     }
 
-    fn writing(&self, batch: Batch, emitted: Vec<Group>) -> Writing {
+    fn writing(&self, batch: Batch, outbound: Outbound) -> Writing {
         Writing {
             log: self.run.ports.log.clone(),
+            buses: self.run.ports.buses.clone(),
             read_model: self.run.read_model.clone(),
             timers: self.timers.as_ref().map(|timers| timers.shared.clone()),
             lease: self.lease,
             tenure: self.run.tenure.clone(),
             batch,
-            emitted,
+            outbound,
         }
     }
 
@@ -242,6 +247,12 @@ impl<'r> Session<'r> {
                 if let Some(takeover) = commit.takeover {
                     self.withdraw(takeover);
                 }
+                if let Unwritten::Publish(error) = &error {
+                    self.run.oversized.note(error);
+                    if error.fate() == Fate::Stop {
+                        self.run.hold = Hold::Halted;
+                    }
+                }
                 let end = if error.is_fenced() { End::Fenced } else { End::Trouble };
                 return Err(end(error.to_string()));
             }
@@ -250,6 +261,7 @@ impl<'r> Session<'r> {
             progress.position = commit.until;
             progress.handled += commit.handled;
             progress.emitted += emitted;
+            progress.published += commit.published;
             (progress.parked_events, progress.parked_streams) = (commit.parked_events, commit.parked_streams);
             if commit.handled > 0 && self.attempt == 1 && self.run.hold == Hold::Free {
                 progress.last_error = None;

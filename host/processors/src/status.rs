@@ -40,6 +40,8 @@ pub struct Status {
     pub failed: u64,
     /// How many events it has emitted since the host started, scheduled ones included. Always 0 for a projection.
     pub emitted: u64,
+    /// How many messages it has published since the host started. Always 0 for a projection.
+    pub published: u64,
     /// How many events are scheduled. Always 0 for a projection.
     pub scheduled: u64,
     /// How many events are in the dead letters and hold their streams back.

@@ -20,6 +20,7 @@ use crate::{
     command::Command,
     dry_run,
     generation::Hold,
+    messages::Buses,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
     steward::{self, Charges},
@@ -27,6 +28,7 @@ use crate::{
 };
 
 /// What the processors stand on.
+#[derive(Clone)]
 pub struct Ports {
     /// The log.
     pub log: Arc<dyn Log>,
@@ -42,6 +44,8 @@ pub struct Ports {
     pub threads: Arc<GuestThreads>,
     /// The upcasters: what modules see is in the newest form they understand.
     pub upcasting: Arc<dyn Upcasting>,
+    /// The buses.
+    pub buses: Arc<Buses>,
     /// The hosts that share all this.
     pub hosts: Arc<dyn Hosts>,
     /// This host among them.
@@ -61,6 +65,17 @@ pub enum Start {
     End,
     /// With the event after this position.
     After(Position),
+}
+
+impl Start {
+    /// The last position that is left out.
+    pub(crate) fn after(self, head: Position) -> Position {
+        match self {
+            Self::Beginning => Position::START,
+            Self::End => head,
+            Self::After(position) => position.min(head),
+        }
+    }
 }
 
 /// A processor to deploy.
@@ -230,11 +245,7 @@ impl Supervisor {
         self.vacant(&deploy.name)?;
         let ports = &self.shared.ports;
         let head = *ports.log.head().borrow();
-        let start = match deploy.start {
-            Start::Beginning => Position::START,
-            Start::End => head,
-            Start::After(position) => position.min(head),
-        };
+        let start = deploy.start.after(head);
         let Deploy { kind, name, module, config, limits, failure_policy, grants, .. } = deploy;
         let deployment = Deployment { module, start, config, limits, failure_policy, grants };
         let subject = Subject { kind, name: name.clone() };

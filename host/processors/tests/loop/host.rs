@@ -18,6 +18,7 @@ use lantern_processors::{Deploy, Ports, Refusal, Start, Status, Supervisor};
 use lantern_stores::memory;
 
 use crate::{
+    bus::Shaky,
     modules::Closures,
     storage::{Faulty, FaultyLog},
     upcasting::Chain,
@@ -59,6 +60,7 @@ pub(crate) struct World {
     pub(crate) library: Arc<Closures>,
     pub(crate) clock: Arc<Hands>,
     pub(crate) chain: Arc<Chain>,
+    pub(crate) bus: Arc<Shaky>,
     pub(crate) faults: Arc<Faults>,
 }
 
@@ -71,21 +73,31 @@ impl World {
             library: Arc::default(),
             clock: Arc::new(Hands { set: AtomicI64::new(1_000), running: OnceLock::new() }),
             chain: Arc::default(),
+            bus: Shaky::new(faults.clone()),
             faults,
         }
     }
 
     /// Starts a host that has the stores for itself.
     pub(crate) async fn supervise(&self) -> Supervisor {
-        self.join("alone", Arc::new(memory::Hosts::new()), Duration::from_secs(3_600)).await.unwrap()
+        Supervisor::start(self.ports()).await.unwrap()
     }
 
     /// Starts a host among others.
     pub(crate) async fn join(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Result<Supervisor, Refusal> {
+        Supervisor::start(self.ports_of(name, hosts, lease)).await
+    }
+
+    /// What a host stands on that has the stores for itself.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports_of("alone", Arc::new(memory::Hosts::new()), Duration::from_secs(3_600))
+    }
+
+    fn ports_of(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Ports {
         let (inner, faults) = (self.log.clone(), self.faults.clone());
         let log = Arc::new(FaultyLog { inner, faults });
         let (inner, faults) = (self.read_models.clone(), self.faults.clone());
-        let ports = Ports {
+        Ports {
             log,
             read_models: Arc::new(Faulty { inner, faults }),
             library: self.library.clone(),
@@ -101,8 +113,8 @@ impl World {
                 started_at: self.clock.now(),
             },
             lease,
-        };
-        Supervisor::start(ports).await
+            buses: self.bus.named(),
+        }
     }
 
     /// Appends one event and says where it stands.

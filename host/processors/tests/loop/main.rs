@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bus;
 mod crashes;
 mod dead_letters;
 mod faults;
 mod handlers;
 mod host;
 mod hosts;
+mod inboxes;
 mod life;
 mod modules;
 mod rebuild;
+mod relays;
+mod routes;
 mod storage;
 mod swap;
 mod tables;

@@ -74,7 +74,7 @@ impl Faults {
     }
 
     /// Makes a write, which fails as it comes.
-    async fn write<T, E>(
+    pub(crate) async fn write<T, E>(
         &self,
         lost: impl FnOnce(String) -> E,
         write: impl Future<Output = Result<T, E>>,

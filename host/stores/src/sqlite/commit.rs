@@ -5,7 +5,7 @@
 //! since effects that went out already have the same ids again, and a commit costs no flush. What an operator was told
 //! must stay true, though, and a schedule that was taken back must not fall due before that is known again: a commit that
 //! changes the module or schedules, or carries a decision about parked events, is on disk when it returns, and so is all
-//! before it.
+//! before it. So is one that moves no checkpoint, since nobody would do it again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -57,12 +57,13 @@ impl Writer {
         Ok(committed)
     }
 
-    /// Whether a batch carries what an operator is told.
+    /// Whether a batch carries what an operator is told, or what nobody would do again because it moves no checkpoint.
     pub(super) fn is_decided(&self, batch: &Batch) -> bool {
         batch.module != self.module
             || !batch.released.is_empty()
             || batch.parked.iter().any(|parked| parked.standing == Standing::Skipped)
             || !batch.schedules.is_empty()
+            || batch.until == batch.from
     }
 
     /// Removes the schedules of events that were emitted. The error is the checkpoint of another owner. It need not be on

@@ -1,0 +1,80 @@
+//! Routes for tests, and what is asked of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lantern_core::{Event, EventId, Message, Name};
+use lantern_processors::{Consume, Publish, RouteStatus, Routes, Start};
+
+use crate::{
+    bus::{destination, subscription},
+    host::{World, bounded},
+};
+
+/// The route of every test.
+pub(crate) fn route() -> Name {
+    Name::new("route").unwrap()
+}
+
+/// A route of all events to the topic `out`.
+pub(crate) fn publish() -> Publish {
+    Publish {
+        name: route(),
+        bus: Name::new("main").unwrap(),
+        destination: destination("out"),
+        categories: [].into(),
+        event_types: [].into(),
+        start: Start::Beginning,
+    }
+}
+
+/// A route of all messages of the topic `in`.
+pub(crate) fn consume() -> Consume {
+    Consume { name: route(), bus: Name::new("main").unwrap(), subscription: subscription("in", "group") }
+}
+
+impl World {
+    /// Starts a host that publishes.
+    pub(crate) async fn publishing(&self, publish: Publish) -> Routes {
+        Routes::start(self.ports(), vec![publish], Vec::new()).await.unwrap()
+    }
+
+    /// Starts a host that consumes.
+    pub(crate) async fn consuming(&self, consume: Consume) -> Routes {
+        Routes::start(self.ports(), Vec::new(), vec![consume]).await.unwrap()
+    }
+}
+
+/// Waits until the route is as wished.
+pub(crate) async fn until(routes: &Routes, wished: impl Fn(&RouteStatus) -> bool) -> RouteStatus {
+    bounded(async {
+        loop {
+            let status = routes.status(&route()).await.unwrap();
+            if wished(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
+
+/// The ids of messages by stream, each where it came first.
+pub(crate) fn first_ids(messages: &[Message]) -> BTreeMap<String, Vec<EventId>> {
+    let mut ids: BTreeMap<String, Vec<EventId>> = BTreeMap::new();
+    for Message { stream, event } in messages {
+        let known = ids.entry(stream.to_string()).or_default();
+        if !known.contains(&event.id) {
+            known.push(event.id);
+        }
+    }
+    ids
+}
+
+/// The ids of events by stream, in the order of the log.
+pub(crate) fn ids<'e>(events: impl IntoIterator<Item = &'e Event>) -> BTreeMap<String, Vec<EventId>> {
+    let mut ids: BTreeMap<String, Vec<EventId>> = BTreeMap::new();
+    for event in events {
+        ids.entry(event.stream.to_string()).or_default().push(event.id);
+    }
+    ids
+}
