@@ -8,6 +8,7 @@ pub mod environment;
 mod export;
 mod ids;
 pub mod logging;
+mod messages;
 pub mod metrics;
 pub mod names;
 pub mod observe;
@@ -24,7 +25,7 @@ mod view;
 mod fixture;
 
 pub use environment::Environment;
-pub use metrics::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge};
+pub use metrics::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, RouteGauge};
 pub use span::{ActiveSpan, SpanBuilder};
 pub use telemetry::{Telemetry, TelemetryConfig, TelemetryError};
 pub use view::{EventView, LinkView, SpanView};

@@ -10,10 +10,14 @@
 //! | `eventsource.repository.load` | internal | what was folded before the first decision | the span that sent the command, where it was loaded for that; else none |
 //! | `eventsource.snapshot.get`, `.save`, `.delete`, `.delete_by_type` | internal | the storage of snapshots | the caller's span, or none |
 //! | `eventsource.catchup_runner.deliver_batch` | internal | a batch of late events | none |
+//! | `eventsource.event_bus.publish` | producer | a message handed to a bus | live: the span that produced the event; late: the batch |
+//! | `eventsource.event_bus.consume` | consumer | a message from its arrival until it is settled | live: the span that published it; late: none |
 //! | any name | as said | a guest, or the host for a request the guest sends | the guest's own span, or the span of the call |
 //!
 //! A handle span of a late event carries a link to the span that produced the event, so that old traces do not grow. An
-//! append of events from several spans carries a link to each, at most 32.
+//! append of events from several spans carries a link to each, at most 32. A message carries the context of the span that
+//! published it, and what becomes of it hangs below the span that consumed it: both hosts show one trace. Messages that
+//! arrive late (as many at once as were asked for) begin traces of their own, with a link to the span that published them.
 //!
 //! The systems before this one have no handler beside a projection and no decision beside a repository: their
 //! `eventsource.projection.handle` and `eventsource.handler.name` give the pattern for `eventsource.handler.handle`, and
@@ -51,7 +55,16 @@
 //! | `lantern.generation` | the number of the generation | batch |
 //! | `lantern.attempt` | 1 for the first attempt | handle, decide |
 //! | `lantern.dry_run` | `true` where the call has no effect | handle |
+//! | `messaging.system`, `messaging.destination.name` | the bus and the topic | publish, consume |
+//! | `messaging.operation.name`, `messaging.operation.type` | `publish` and `send`, `consume` and `process` | publish, consume |
+//! | `messaging.message.id`, `messaging.message.conversation_id` | the event's id and its correlation id | publish, consume |
+//! | `messaging.consumer.group.name` | the consumer group | consume |
+//! | `messaging.destination.partition.id`, `messaging.kafka.offset`, `messaging.rabbitmq.message.delivery_tag` | where the message stood | consume |
+//! | `messaging.kafka.message.key`, `messaging.rabbitmq.destination.routing_key` | what it was published with | publish, consume |
 //! | `db.system.name`, `db.operation.name` | the store, `append`; of a snapshot the last word of the span's name | append, snapshot |
+//!
+//! `OTEL_SEMCONV_STABILITY_OPT_IN=messaging/dup` adds the keys of the systems before this one to messages, for example
+//! `messaging.destination` and `messaging.kafka.partition`.
 //!
 //! A failure is also the span event `exception` with `exception.type`, `exception.message` and, where the guest has
 //! one, `exception.stacktrace`. An event that is parked is the span event `lantern.parked` of its batch.
@@ -76,6 +89,11 @@ pub const SNAPSHOT_DELETE_BY_TYPE: &str = "eventsource.snapshot.delete_by_type";
 pub const APPEND: &str = "eventsource.event_store.append_events";
 /// A batch of events that are handled late or again.
 pub const BATCH: &str = "eventsource.catchup_runner.deliver_batch";
+
+/// A message handed to a bus.
+pub const PUBLISH: &str = "eventsource.event_bus.publish";
+/// A message that came from a bus.
+pub const CONSUME: &str = "eventsource.event_bus.consume";
 
 /// The projection.
 pub const PROJECTION: &str = "eventsource.projection.name";
@@ -153,6 +171,30 @@ pub const DRY_RUN: &str = "lantern.dry_run";
 pub const DB_SYSTEM: &str = "db.system.name";
 /// What the store was asked for.
 pub const DB_OPERATION: &str = "db.operation.name";
+/// The bus: `kafka`, `rabbitmq`, `redis` or `memory`.
+pub const MESSAGING_SYSTEM: &str = "messaging.system";
+/// The topic.
+pub const MESSAGING_DESTINATION: &str = "messaging.destination.name";
+/// `publish` or `consume`.
+pub const MESSAGING_OPERATION: &str = "messaging.operation.name";
+/// `send` or `process`.
+pub const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
+/// The id of the message, which is its event's.
+pub const MESSAGING_ID: &str = "messaging.message.id";
+/// The correlation id.
+pub const MESSAGING_CONVERSATION: &str = "messaging.message.conversation_id";
+/// The consumer group.
+pub const MESSAGING_GROUP: &str = "messaging.consumer.group.name";
+/// The partition a message came from.
+pub const MESSAGING_PARTITION: &str = "messaging.destination.partition.id";
+/// The key of a message of Kafka.
+pub const MESSAGING_KAFKA_KEY: &str = "messaging.kafka.message.key";
+/// The offset of a message of Kafka.
+pub const MESSAGING_KAFKA_OFFSET: &str = "messaging.kafka.offset";
+/// The routing key of a message of RabbitMQ.
+pub const MESSAGING_RABBITMQ_KEY: &str = "messaging.rabbitmq.destination.routing_key";
+/// The delivery tag of a message of RabbitMQ.
+pub const MESSAGING_RABBITMQ_TAG: &str = "messaging.rabbitmq.message.delivery_tag";
 /// The method of an HTTP request.
 pub const HTTP_METHOD: &str = "http.request.method";
 /// The route of an HTTP request, as a pattern.

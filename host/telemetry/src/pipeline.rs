@@ -20,6 +20,7 @@ use lantern_core::witness::GuestSpan;
 
 use crate::{
     export::Queue,
+    messages::{Channel, MessageSpan},
     metrics::{Metrics, Tally},
     recent::Recent,
     record::{BLOCK, Block, HandleSpan, Labels, Span, bytes},
@@ -159,6 +160,13 @@ impl Pipeline {
         if intake.fits(1) {
             intake.spans.push(span);
             self.wake(intake);
+        }
+    }
+
+    /// Takes spans of messages in.
+    pub(crate) fn messages(&self, channel: &Arc<Channel>, spans: Vec<MessageSpan>) {
+        if !spans.is_empty() {
+            self.offer(Block::Messages { channel: channel.clone(), spans });
         }
     }
 

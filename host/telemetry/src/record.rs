@@ -9,7 +9,10 @@ use lantern_core::{
 };
 use serde_json::Value;
 
-use crate::names;
+use crate::{
+    messages::{Channel, MessageSpan},
+    names,
+};
 
 /// How many spans an instance gathers before it hands them over.
 pub(crate) const BLOCK: usize = 256;
@@ -131,6 +134,8 @@ pub(crate) enum Block {
         /// About how many bytes the guests' spans hold.
         bytes: usize,
     },
+    /// Of messages of one topic.
+    Messages { channel: Arc<Channel>, spans: Vec<MessageSpan> },
     /// Of the host's cold paths.
     Spans(Vec<Span>),
 }
@@ -140,6 +145,7 @@ pub(crate) enum Block {
 pub(crate) enum SpanRef<'a> {
     Handle(&'a Labels, &'a HandleSpan),
     Guest(&'a Labels, &'a GuestSpan),
+    Message(&'a Channel, &'a MessageSpan),
     Host(&'a Span),
 }
 
@@ -148,6 +154,7 @@ impl Block {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Calls { handles, guests, .. } => handles.len() + guests.len(),
+            Self::Messages { spans, .. } => spans.len(),
             Self::Spans(spans) => spans.len(),
         }
     }
@@ -166,6 +173,7 @@ impl Block {
                 Some(handle) => Some(SpanRef::Handle(labels, handle)),
                 None => guests.get(index - handles.len()).map(|guest| SpanRef::Guest(labels, guest)),
             },
+            Self::Messages { channel, spans } => spans.get(index).map(|span| SpanRef::Message(channel, span)),
             Self::Spans(spans) => spans.get(index).map(SpanRef::Host),
         }
     }
@@ -181,6 +189,7 @@ impl SpanRef<'_> {
         match self {
             Self::Handle(_, span) => span.trace_id,
             Self::Guest(_, span) => span.trace_id,
+            Self::Message(_, span) => span.trace_id,
             Self::Host(span) => span.trace_id,
         }
     }

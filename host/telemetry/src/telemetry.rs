@@ -10,7 +10,8 @@ use std::{
 use crate::{
     environment::{Environment, Reader},
     export::{self, Exporter},
-    metrics::{Aggregates, Hosts, Metrics, Processors},
+    messages::{self, OPT_IN},
+    metrics::{Aggregates, Hosts, Metrics, Processors, Routes},
     pipeline::Pipeline,
     recent,
     sampler::Sampler,
@@ -76,6 +77,8 @@ struct Inner {
     sampler: Sampler,
     enabled: bool,
     store: &'static str,
+    /// Whether messages carry the old keys as well.
+    old_message_keys: bool,
     pipeline: Arc<Pipeline>,
     running: Mutex<Running>,
 }
@@ -109,7 +112,8 @@ impl Telemetry {
             .spawn(move || collected.run())
             .map_err(|error| TelemetryError::Thread { name, error })?;
         let running = Mutex::new(Running { collector: Some(collector), exporters });
-        Ok(Self { inner: Arc::new(Inner { sampler, enabled, store, pipeline, running }) })
+        let old_message_keys = messages::has_old_keys(environment.get(OPT_IN));
+        Ok(Self { inner: Arc::new(Inner { sampler, enabled, store, old_message_keys, pipeline, running }) })
     }
 
     /// Telemetry that records no spans and has no threads, for tests. Metrics are counted all the same.
@@ -117,7 +121,8 @@ impl Telemetry {
     pub fn disabled() -> Self {
         let pipeline = Pipeline::new(0, Vec::new(), Arc::new(Metrics::new()));
         let (sampler, running) = (Sampler::OFF, Mutex::default());
-        Self { inner: Arc::new(Inner { sampler, enabled: false, store: "memory", pipeline, running }) }
+        let (store, old_message_keys) = ("memory", false);
+        Self { inner: Arc::new(Inner { sampler, enabled: false, store, old_message_keys, pipeline, running }) }
     }
 
     /// The recent spans of a trace, in the order they began. Empty when the trace is unknown, not sampled or too old.
@@ -148,6 +153,11 @@ impl Telemetry {
         self.inner.pipeline.metrics.aggregates.set(aggregates);
     }
 
+    /// Says where the numbers of routes come from. The function is called at each scrape and must not block.
+    pub fn watch_routes(&self, routes: Routes) {
+        self.inner.pipeline.metrics.routes.set(routes);
+    }
+
     /// Hands over what is recorded and ends all threads, at the latest after `deadline`; blocks meanwhile. Says whether
     /// everything was delivered. Whatever is recorded later is dropped and counted.
     pub fn shutdown(self, deadline: Duration) -> bool {
@@ -172,6 +182,10 @@ impl Telemetry {
 
     pub(crate) fn store(&self) -> &'static str {
         self.inner.store
+    }
+
+    pub(crate) fn has_old_message_keys(&self) -> bool {
+        self.inner.old_message_keys
     }
 
     pub(crate) fn pipeline(&self) -> &Arc<Pipeline> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    messages::{self, Channel, MessageSpan, Told},
     names,
     record::{HandleSpan, Labels, Link, Moment, Span, SpanRef, kind_name},
 };
@@ -71,6 +72,7 @@ impl From<SpanRef<'_>> for SpanView {
         match span {
             SpanRef::Handle(labels, span) => handle(labels, span),
             SpanRef::Guest(labels, span) => guest(labels, span),
+            SpanRef::Message(channel, span) => message(channel, span),
             SpanRef::Host(span) => host(span),
         }
     }
@@ -124,6 +126,32 @@ fn handle(labels: &Labels, span: &HandleSpan) -> SpanView {
         error: span.failure.as_ref().map(|failure| failure.message.clone()),
         attributes,
         events: span.failure.iter().map(|failure| event(&exception(failure, span.end))).collect(),
+        links: span.link.iter().map(link).collect(),
+        scope: names::SCOPE.into(),
+    }
+}
+
+fn message(channel: &Channel, span: &MessageSpan) -> SpanView {
+    let mut attributes = BTreeMap::new();
+    messages::attributes(channel, span, |key, value| {
+        let value = match value {
+            Told::Text(text) => text.into(),
+            Told::Number(number) => number.into(),
+        };
+        attributes.insert(key.to_owned(), value);
+    });
+    SpanView {
+        trace_id: trace_id(span.trace_id),
+        span_id: span_id(span.span_id),
+        parent_span_id: parent(span.parent),
+        name: channel.way.span().into(),
+        kind: kind(channel.way.kind()),
+        start: span.start,
+        end: span.end,
+        status: if span.failure.is_some() { "error" } else { "unset" },
+        error: span.failure.as_ref().map(|(_, message)| message.as_ref().into()),
+        attributes,
+        events: Vec::new(),
         links: span.link.iter().map(link).collect(),
         scope: names::SCOPE.into(),
     }

@@ -75,6 +75,15 @@ impl Histogram {
     pub(crate) fn merge(&self, durations: &Durations) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).merge(durations);
     }
+
+    /// Shows the durations in a unit of so many nanoseconds.
+    fn encode_in(&self, unit: f64, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let durations = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bounds = BOUNDS.iter().map(|nanos| *nanos as f64 / unit).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(durations.counts).collect();
+        let count = durations.counts.iter().sum();
+        encoder.encode_histogram::<NoLabelSet>(durations.sum as f64 / unit, count, &buckets, None)
+    }
 }
 
 impl TypedMetric for Histogram {
@@ -82,12 +91,33 @@ impl TypedMetric for Histogram {
 }
 
 impl EncodeMetric for Histogram {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let durations = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let bounds = BOUNDS.iter().map(|nanos| *nanos as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(durations.counts).collect();
-        let count = durations.counts.iter().sum();
-        encoder.encode_histogram::<NoLabelSet>(durations.sum as f64 / 1e6, count, &buckets, None)
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_in(1e6, encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// Durations as a metric, shown in seconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seconds(Histogram);
+
+impl Seconds {
+    /// Counts one.
+    pub(crate) fn observe(&self, duration: Duration) {
+        self.0.observe(duration);
+    }
+}
+
+impl TypedMetric for Seconds {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Seconds {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode_in(1e9, encoder)
     }
 
     fn metric_type(&self) -> MetricType {

@@ -19,6 +19,12 @@
 //! | `read_model_commits_total` | `subscription`, `status` | commits of batches |
 //! | `read_model_commit_duration_milliseconds` | `subscription` | how long they took |
 //! | `read_model_parked_total` | `subscription`, `standing` | events set aside: `failed`, `behind`, `skipped` |
+//! | `messaging_client_operation_duration_seconds` | `messaging_system`, `messaging_destination_name`, `messaging_operation_name` (`error_type`) | how long publishing took |
+//! | `messaging_client_sent_messages_total`, `messaging_client_consumed_messages_total` | the same | messages published, and messages that came |
+//! | `messaging_process_duration_seconds` | the same, and `messaging_consumer_group_name` | how long messages took until they were settled |
+//! | `messaging_consumer_lag` | system, destination, group and `messaging_destination_partition_id` | messages that wait for the group |
+//! | `kafka_eventbus_…` | `messaging_system`, `messaging_destination`, … | the same, and dead letters, errors, reconnections and rebalances, under the names of the systems before this one |
+//! | `route_lag`, `_dead_letters`, `_state`, `route_messages_total` | `route`, `direction`, `bus` | how a route stands at the scrape |
 //! | `telemetry_spans_recorded_total` | | spans that reached the telemetry thread |
 //! | `telemetry_spans_dropped_total` | `stage` | spans lost before the telemetry thread (`intake`) or before an exporter (its name) |
 //! | `telemetry_spans_exported_total`, `telemetry_export_failures_total` | `exporter` | spans delivered, batches given up |
@@ -26,9 +32,11 @@
 //! | `log_lines_dropped_total` | | log lines lost because standard error did not keep up |
 
 mod aggregates;
+mod buses;
 mod histogram;
 mod hosts;
 mod processors;
+mod routes;
 mod tally;
 mod watched;
 
@@ -46,9 +54,11 @@ use prometheus_client::{
 };
 
 pub use aggregates::{AggregateGauge, Aggregates};
+use buses::BusCounts;
 pub(crate) use histogram::Histogram;
 pub use hosts::{Hosts, HostsGauge};
 pub use processors::{EffectsGauge, ProcessorGauge, Processors};
+pub use routes::{RouteGauge, Routes};
 use tally::Calls;
 pub(crate) use tally::Tally;
 pub use watched::Source;
@@ -105,6 +115,10 @@ pub(crate) struct Metrics {
     pub(crate) processors: Watched<ProcessorGauge>,
     /// Where the counters of aggregates come from.
     pub(crate) aggregates: Watched<(Name, AggregateGauge)>,
+    /// Where the gauges of routes come from.
+    pub(crate) routes: Watched<RouteGauge>,
+    /// What is counted of messages.
+    pub(crate) buses: BusCounts,
     /// The event types that have a series, by subscription.
     types: Mutex<HashMap<String, HashSet<String>>>,
     processed: Family<Processed, Counter>,
@@ -132,6 +146,8 @@ impl Metrics {
             hosts: Watched::default(),
             processors: Watched::default(),
             aggregates: Watched::default(),
+            routes: Watched::default(),
+            buses: BusCounts::default(),
             types: Mutex::default(),
             processed: Family::default(),
             failed: Family::default(),
@@ -181,6 +197,8 @@ impl Metrics {
         registry.register_collector(Box::new(self.hosts.clone()));
         registry.register_collector(Box::new(self.processors.clone()));
         registry.register_collector(Box::new(self.aggregates.clone()));
+        registry.register_collector(Box::new(self.routes.clone()));
+        self.buses.register(&mut registry);
         registry
     }
 

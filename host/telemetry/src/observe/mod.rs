@@ -4,6 +4,7 @@
 //! nothing it does can fail, block or change an outcome.
 
 mod aggregates;
+mod buses;
 mod library;
 mod log;
 mod read_models;
@@ -11,6 +12,7 @@ mod snapshots;
 mod upcasters;
 mod witness;
 
+pub use buses::bus;
 pub use library::library;
 pub use log::log;
 pub use read_models::read_models;

@@ -81,6 +81,9 @@ impl Encoder {
                     wire::message(&mut buffer, envelope::SPAN, |buffer| span::handle(buffer, labels, span));
                 }
                 SpanRef::Host(span) => wire::message(&mut buffer, envelope::SPAN, |buffer| span::host(buffer, span)),
+                SpanRef::Message(channel, span) => {
+                    wire::message(&mut buffer, envelope::SPAN, |buffer| span::message(buffer, channel, span));
+                }
                 SpanRef::Guest(labels, span) => {
                     let buffer = guests.entry(&span.scope).or_default();
                     wire::message(buffer, envelope::SPAN, |buffer| span::guest(buffer, labels, span));
@@ -289,6 +292,37 @@ mod tests {
         assert_eq!(spans, views);
         let raw = &of_resource.scope_spans[0].spans[1];
         assert_eq!((raw.flags, raw.trace_state.as_str()), (1, "vendor=1"));
+    }
+
+    #[test]
+    fn messages_are_written_alike_both_ways() {
+        use lantern_core::bus::{Offset, Partition, Receipt};
+
+        use crate::messages::{Carried, Channel, MessageSpan, Way};
+
+        let event = ports::event(None);
+        let carried = Carried {
+            id: event.id,
+            event_type: event.event_type,
+            stream: event.stream,
+            tenant: Some("acme".into()),
+            correlation: Some("request".into()),
+        };
+        let context = ports::context(10, 20);
+        let receipt = Receipt { partition: Partition(3), offset: Offset::Number(41), session: 1 };
+        let link = Some(Link { trace_id: 1, span_id: 2 });
+        let failure = Some(("unreachable", Arc::from("away")));
+        let span = MessageSpan { parent: 5, link, failure, ..MessageSpan::at(&context, Timestamp(7), Some(carried)) };
+        for system in ["kafka", "rabbitmq", "redis", "memory"] {
+            for (way, group) in [(Way::Publish, None), (Way::Consume, Some("shop".into()))] {
+                let channel = Channel { way, system, topic: "orders".into(), group, old_keys: true };
+                let span = if way == Way::Consume { span.clone().from(receipt) } else { span.clone() };
+                let mut buffer = Vec::new();
+                span::message(&mut buffer, &channel, &span);
+                let read = ProtoSpan::decode(buffer.as_slice()).unwrap();
+                assert_eq!(decoded(read, "lantern"), SpanView::from(SpanRef::Message(&channel, &span)));
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     wire,
 };
 use crate::{
+    messages::{self, Channel, MessageSpan, Told},
     names,
     record::{HandleSpan, Labels, Link, Moment, Span, kind_name},
     view,
@@ -96,6 +97,24 @@ pub(super) fn handle(buffer: &mut Vec<u8>, labels: &Labels, span: &HandleSpan) {
     }
     if let Some(failure) = &span.failure {
         status(buffer, StatusCode::Error, &failure.message);
+    }
+    wire::fixed32(buffer, field::FLAGS, span.flags.into());
+}
+
+pub(super) fn message(buffer: &mut Vec<u8>, channel: &Channel, span: &MessageSpan) {
+    ids(buffer, span.trace_id, span.span_id, span.parent, span.state.as_deref());
+    wire::bytes(buffer, field::NAME, channel.way.span().as_bytes());
+    wire::number(buffer, field::KIND, kind(channel.way.kind()));
+    times(buffer, span.start, span.end);
+    messages::attributes(channel, span, |key, value| match value {
+        Told::Text(value) => text(buffer, field::ATTRIBUTE, key, value),
+        Told::Number(number) => int(buffer, field::ATTRIBUTE, key, number),
+    });
+    if let Some(related) = span.link {
+        link(buffer, related, &[]);
+    }
+    if let Some((_, message)) = &span.failure {
+        status(buffer, StatusCode::Error, message);
     }
     wire::fixed32(buffer, field::FLAGS, span.flags.into());
 }
