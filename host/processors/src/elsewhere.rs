@@ -98,6 +98,7 @@ impl Supervisor {
             handled: checkpoint.handled,
             failed: 0,
             emitted: 0,
+            published: 0,
             scheduled,
             parked_events: held.iter().map(|(_, events)| events).sum(),
             parked_streams: held.len() as u64,

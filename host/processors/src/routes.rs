@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lantern_core::{
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 
 use crate::{
@@ -27,10 +29,14 @@ use crate::{
     inbox::{Flow, Inbox, Order},
     processor::{Begun, Running},
     relay::{Relay, Unchanged},
+    tenure::Term,
 };
 
 /// How many orders may wait for an inbox.
 const WAITING_ORDERS: usize = 16;
+
+/// How long a run of a route may go on: longer than a host does.
+const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How many dead letters are tried again at once.
 const MOST_RETRIED: usize = 1_000;
@@ -128,7 +134,7 @@ struct Shared {
 }
 
 enum Route {
-    Publishes { publish: Publish, filter: Filter, running: Running },
+    Publishes { publish: Publish, filter: Filter, running: Running, _term: Term },
     Consumes { consume: Consume, inbox: Arc<Taking> },
 }
 
@@ -359,8 +365,10 @@ async fn begin_to_publish(ports: &Arc<Ports>, publish: Publish) -> Result<Route,
     let generation = Generation { processor: Name::reserved("publish", &name), number: 1 };
     let read_model = ports.read_models.create(&generation, start.after(head), relay.digest()).await?;
     let (kind, policy) = (Kind::Handler, FailurePolicy::default());
-    let begun = Begun { kind, generation, policy, read_model, module: relay, previous: None, hold: Hold::Free };
-    Ok(Route::Publishes { publish, filter, running: Running::start(ports, begun) })
+    let (module, previous, hold): (Arc<dyn Module>, _, _) = (relay, None, Hold::Free);
+    let (term, tenure) = Term::new(Instant::now() + FOR_GOOD);
+    let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure };
+    Ok(Route::Publishes { publish, filter, running: Running::start(ports, begun), _term: term })
 }
 
 /// Starts a route that consumes.

@@ -6,12 +6,12 @@ use lantern_aggregates::{Aggregates, Capacity};
 use lantern_core::{
     Clock, GuestThreads, Hosts, Identity, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock,
 };
-use lantern_processors::{Status, Supervisor};
+use lantern_processors::{Buses, Direction, RouteStatus, Routes, Status, Supervisor};
 use lantern_stores::{memory, postgres, sqlite};
-use lantern_telemetry::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, Telemetry, observe};
+use lantern_telemetry::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, RouteGauge, Telemetry, observe};
 use lantern_upcasters::Upcasters;
 
-use crate::data_folder::DataFolder;
+use crate::{config::Routing, data_folder::DataFolder};
 
 /// A host, put together.
 pub(crate) struct Host {
@@ -21,6 +21,10 @@ pub(crate) struct Host {
     pub(crate) library: Arc<dyn Library>,
     /// The projections and handlers.
     pub(crate) supervisor: Supervisor,
+    /// The buses.
+    pub(crate) buses: Arc<Buses>,
+    /// The routes between buses and the log.
+    pub(crate) routes: Routes,
     /// The aggregates.
     pub(crate) aggregates: Aggregates,
     /// The upcasters.
@@ -139,13 +143,19 @@ fn start<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> WireError {
 
 impl Host {
     /// Puts a host together and starts what it is to run.
-    pub(crate) async fn start(backends: Backends, host: Identity, telemetry: Telemetry) -> Result<Self, WireError> {
+    pub(crate) async fn start(
+        backends: Backends,
+        host: Identity,
+        routing: Routing,
+        telemetry: Telemetry,
+    ) -> Result<Self, WireError> {
         let Backends { log, read_models, snapshots, library, journal, hosts, lease, clock } = backends;
         let threads = Arc::new(GuestThreads::new().map_err(start("threads of guests"))?);
         let log = observe::log(log, &telemetry);
         let read_models = observe::read_models(read_models, &telemetry);
         let snapshots = observe::snapshots(snapshots, &telemetry);
         let library = observe::library(library, &telemetry);
+        let buses = Arc::new(buses(&routing, &telemetry)?);
         let ports = lantern_upcasters::Ports {
             log: log.clone(),
             library: library.clone(),
@@ -174,24 +184,59 @@ impl Host {
             hosts,
             host,
             lease,
+            buses: buses.clone(),
         };
-        let supervisor = Supervisor::start(ports).await.map_err(start("projections and handlers"))?;
+        let supervisor = Supervisor::start(ports.clone()).await.map_err(start("projections and handlers"))?;
+        let routes = Routes::start(ports, routing.publish, routing.consume).await.map_err(start("routes"))?;
         let watched = supervisor.clone();
         telemetry.watch_processors(Box::new(move || processors(&watched)));
         let watched = supervisor.clone();
         telemetry.watch_hosts(Box::new(move || vec![hosts_gauge(&watched)]));
         let watched = aggregates.clone();
         telemetry.watch_aggregates(Box::new(move || watched.counters().into_iter().map(counted).collect()));
-        Ok(Self { log, library, supervisor, aggregates, upcasters, threads, telemetry, clock })
+        let (watched, of) = (routes.clone(), buses.clone());
+        telemetry
+            .watch_routes(Box::new(move || watched.glance().into_iter().map(|status| route(&of, status)).collect()));
+        Ok(Self { log, library, supervisor, buses, routes, aggregates, upcasters, threads, telemetry, clock })
     }
 
     /// Lets commands under way end, commits what is in flight and ends every processor. The caller bounds the wait.
     pub(crate) async fn stop(&self) {
-        tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown());
+        tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown(), self.routes.shutdown());
         // Telemetry would hold the processors and aggregates, and with them the files, for ever.
         self.telemetry.watch_processors(Box::new(Vec::new));
         self.telemetry.watch_hosts(Box::new(Vec::new));
         self.telemetry.watch_aggregates(Box::new(Vec::new));
+        self.telemetry.watch_routes(Box::new(Vec::new));
+    }
+}
+
+/// The buses of the configuration, each watched. None connects before it is used.
+fn buses(routing: &Routing, telemetry: &Telemetry) -> Result<Buses, WireError> {
+    let opened = routing.buses.iter().map(|(name, url)| {
+        let bus = lantern_buses::open(url.expose()).map_err(open("a bus"))?;
+        Ok((name.clone(), observe::bus(bus, telemetry)))
+    });
+    opened.collect()
+}
+
+fn route(buses: &Buses, status: RouteStatus) -> RouteGauge {
+    let direction = match status.direction {
+        Direction::Publish => "publish",
+        Direction::Consume => "consume",
+    };
+    RouteGauge {
+        direction,
+        system: buses.get(&status.bus).map_or("", |bus| bus.system()),
+        partitions: status.partitions.iter().map(|lag| (lag.partition.0, lag.messages)).collect(),
+        route: status.name,
+        bus: status.bus,
+        topic: status.topic,
+        group: status.group,
+        state: status.state,
+        lag: status.lag,
+        messages: status.messages,
+        dead_letters: status.dead_letters,
     }
 }
 

@@ -1,9 +1,9 @@
 //! `lantern handler`: what only handlers have. The rest is that of all processors.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use lantern_core::{
     Grants, Kind,
-    grants::{Network, Origin},
+    grants::{BusTopic, BusTopicError, Network, Origin},
 };
 use serde_json::json;
 
@@ -24,8 +24,8 @@ pub(super) struct Deploy {
     /// Where its effects begin: end, beginning, a position, or after:N for the events after position N.
     #[arg(long, default_value = "end")]
     from: String,
-    /// What it may do; may be repeated.
-    #[arg(long, value_enum, help_heading = "Grants")]
+    /// What it may do: emit, schedule, time, random, or publish=BUS/TOPIC; may be repeated.
+    #[arg(long, value_name = "GRANT", value_parser = Grant::read, help_heading = "Grants")]
     grant: Vec<Grant>,
     /// Where it may send requests to, for example `https://api.example.com`; may be repeated.
     #[arg(long, value_name = "ORIGIN", help_heading = "Grants")]
@@ -39,7 +39,7 @@ pub(super) struct Deploy {
 }
 
 /// Something a handler may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Grant {
     /// Emit events.
     Emit,
@@ -49,6 +49,23 @@ enum Grant {
     Time,
     /// Have real random numbers instead of those seeded by the event's id.
     Random,
+    /// Publish to a topic.
+    Publish(BusTopic),
+}
+
+impl Grant {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "emit" => Ok(Self::Emit),
+            "schedule" => Ok(Self::Schedule),
+            "time" => Ok(Self::Time),
+            "random" => Ok(Self::Random),
+            _ => match text.strip_prefix("publish=") {
+                Some(topic) => topic.parse().map(Self::Publish).map_err(|error: BusTopicError| error.to_string()),
+                None => Err("`emit`, `schedule`, `time`, `random` and `publish=BUS/TOPIC` can be granted".into()),
+            },
+        }
+    }
 }
 
 impl Handler {
@@ -74,6 +91,10 @@ fn grants(granted: &[Grant], http: Vec<Origin>, addresses: Vec<Network>) -> Gran
         random: granted.contains(&Grant::Random),
         http,
         addresses,
+        publish: granted
+            .iter()
+            .filter_map(|grant| if let Grant::Publish(to) = grant { Some(to.clone()) } else { None })
+            .collect(),
     }
 }
 
@@ -86,5 +107,8 @@ mod tests {
         assert_eq!(grants(&[], vec![], vec![]), Grants::default());
         let some = grants(&[Grant::Emit, Grant::Random], vec!["https://a.example".parse().unwrap()], vec![]);
         assert!(some.emit && some.random && !some.schedule && !some.time && some.has_http());
+        let publishing = grants(&[Grant::read("publish=main/orders").unwrap()], vec![], vec![]);
+        assert!(publishing.has_topic("main", "orders") && !publishing.emit);
+        assert!(Grant::read("publish=main").is_err() && Grant::read("fly").is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The command line `lantern`: one file a noun. Every command but `serve` and `new` talks to a running host over HTTP.
 
 mod aggregate;
+mod bus;
 mod change;
 mod client;
 mod command;
@@ -103,6 +104,9 @@ enum Ask {
     /// List the hosts that share a database.
     #[command(subcommand)]
     Host(host::Host),
+    /// Look at buses and at the routes between them and the log.
+    #[command(subcommand)]
+    Bus(bus::Bus),
     /// Print a trace as a tree.
     Trace(trace::Trace),
 }
@@ -156,6 +160,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             Ask::Schedule(schedule) => schedule.run(&client, output).await,
             Ask::DeadLetter(dead_letter) => dead_letter.run(&client, output).await,
             Ask::Host(host) => host.run(&client, output).await,
+            Ask::Bus(bus) => bus.run(&client, output).await,
             Ask::Trace(trace) => trace.run(&client, output).await,
         }
     })

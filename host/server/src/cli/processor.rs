@@ -175,7 +175,10 @@ fn status(status: &Status) -> String {
             rebuild.module.short()
         )
     });
-    let effects = format!("{} events emitted, {} scheduled", status.emitted, status.scheduled);
+    let effects = format!(
+        "{} events emitted, {} scheduled, {} messages published",
+        status.emitted, status.scheduled, status.published
+    );
     facts(&[
         ("name", status.name.to_string()),
         ("state", status.state.as_str().into()),
@@ -198,12 +201,13 @@ fn status(status: &Status) -> String {
 
 /// What a handler may do, in the words of the command line.
 fn granted(grants: &Grants) -> String {
-    let Grants { emit, schedule, time, random, http, addresses } = grants;
+    let Grants { emit, schedule, time, random, http, addresses, publish } = grants;
     let words = [("emit", emit), ("schedule", schedule), ("time", time), ("random", random)];
     let words = words.into_iter().filter(|(_, granted)| **granted).map(|(word, _)| word.to_owned());
     let http = http.iter().map(|origin| format!("http {origin}"));
     let addresses = addresses.iter().map(|network| format!("address {network}"));
-    words.chain(http).chain(addresses).collect::<Vec<_>>().join("\n")
+    let topics = publish.iter().map(|topic| format!("publish {topic}"));
+    words.chain(http).chain(addresses).chain(topics).collect::<Vec<_>>().join("\n")
 }
 
 async fn digest(client: &Client, output: Output, kind: Kind, name: &Name) -> Result<(), Failure> {

@@ -102,13 +102,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let server = tokio::spawn(server.into_future());
 
     let identity = identity(config.host_name.clone(), config.host_address.clone(), address);
+    let routing = config.routing.clone();
     let starting = async {
         let backends = match (&folder, config.store) {
             (None, _) | (_, Store::Memory) => Backends::memory(),
             (Some(folder), Store::Sqlite) => Backends::sqlite(folder),
             (Some(folder), Store::Postgres) => Backends::postgres(folder, &config.url.0).await,
         };
-        Host::start(backends?, identity, telemetry.clone()).await
+        Host::start(backends?, identity, routing, telemetry.clone()).await
     };
     let host = tokio::select! {
         started = starting => started.map_err(Failure::failed)?,

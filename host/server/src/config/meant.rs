@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::written::{ConfigError, Layers, Origin, Secret, Written};
+use super::{
+    routes::Routing,
+    written::{ConfigError, Layers, Origin, Secret, Written},
+};
 
 /// The configuration of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) log_filter: String,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
+    /// Buses, and routes between them and the log.
+    pub(crate) routing: Routing,
 }
 
 /// The kind of store.
@@ -164,6 +169,7 @@ impl Config {
             recent_spans,
             log_filter: log.filter,
             log_format,
+            routing: Routing::meant(layers.lists())?,
         })
     }
 }
@@ -224,6 +230,7 @@ mod tests {
             recent_spans: 65_536,
             log_filter: "info".into(),
             log_format: LogFormat::Text,
+            routing: Routing::default(),
         };
         assert_eq!(defaults, expected);
     }

@@ -11,6 +11,8 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::lists::Lists;
+
 /// The commented template: every key with its default.
 pub(crate) const TEMPLATE: &str = include_str!("lantern.toml");
 
@@ -156,6 +158,7 @@ impl fmt::Display for Origin {
 pub(super) struct Layers {
     values: Table,
     origins: Vec<(String, Origin)>,
+    lists: Lists,
 }
 
 impl Layers {
@@ -163,7 +166,7 @@ impl Layers {
     pub(super) fn defaults() -> Self {
         // The template is part of the binary, and a test reads it.
         let values = TEMPLATE.parse().expect("the template is TOML");
-        Self { values, origins: Vec::new() }
+        Self { values, origins: Vec::new(), lists: Lists::default() }
     }
 
     /// Lays a file over what is there.
@@ -173,8 +176,13 @@ impl Layers {
         let file: Table = text.parse().map_err(|error: toml::de::Error| syntax(path, &text, &error))?;
         let origin = || Origin::File(path.to_owned());
         for (section, keys) in file {
+            if self.lists.file(&section, &keys, &origin())? {
+                continue;
+            }
             let Some(known) = self.values.get(&section).and_then(Value::as_table) else {
-                let known = format!("the sections are {}", quoted(self.values.keys()));
+                let lists: Vec<_> = Lists::names().map(String::from).collect();
+                let (sections, lists) = (quoted(self.values.keys()), quoted(lists.iter()));
+                let known = format!("the sections are {sections}, the lists {lists}");
                 return Err(ConfigError::UnknownKey { origin: origin(), key: section, known });
             };
             let Value::Table(keys) = keys else {
@@ -192,6 +200,9 @@ impl Layers {
     /// Lays variables of the environment over what is there.
     pub(super) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
         for (name, text) in variables {
+            if self.lists.variable(&name, &text)? {
+                continue;
+            }
             let Some((section, key)) = self.named(&name) else { continue };
             let origin = Origin::Variable(name);
             let value = match self.values.get(&section).and_then(|keys| keys.get(&key)) {
@@ -247,6 +258,11 @@ impl Layers {
         self.origins.iter().find(|(known, _)| known == key).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
+    /// The lists.
+    pub(super) fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
     /// The outcome, every key set.
     pub(super) fn written(&self) -> Written {
         // Every key came with the template and kept its kind, and a test reads the template.
@@ -260,7 +276,7 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Syntax(path.to_owned(), format!("{place}{}", error.message()))
 }
 
-fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
+pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

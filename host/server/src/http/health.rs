@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use lantern_core::{Kind, State as ProcessorState};
+use lantern_processors::Direction;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -25,16 +26,16 @@ struct Life {
 /// The host can serve.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// `ready`, or `degraded` when a projection or handler has stopped by an error: the host serves, but somebody should look.
+    /// `ready`, or `degraded` when a projection, handler or route is in error: the host serves, but somebody should look.
     status: &'static str,
-    /// The projections and handlers that have stopped.
+    /// The projections, handlers and routes that are in error.
     in_error: Vec<Stopped>,
 }
 
-/// A projection or handler that has stopped by an error.
+/// A projection, handler or route that is in error.
 #[derive(Serialize, ToSchema)]
 struct Stopped {
-    /// `projection` or `handler`.
+    /// `projection`, `handler`, `publish` or `consume`.
     kind: &'static str,
     /// Its name.
     name: String,
@@ -50,16 +51,27 @@ async fn show_life() -> Json<Life> {
 
 /// Says whether the host can serve: not while it starts or ends.
 ///
-/// A projection or handler in error does not keep a host from serving the others, so it makes the host `degraded`, not unready.
+/// A projection, handler or route in error does not keep a host from serving the others, so it makes the host `degraded`, not
+/// unready.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", responses((status = 200, description = "The host can serve", body = Readiness), Problem))]
 async fn show_readiness(State(door): State<Arc<Door>>) -> Result<Json<Readiness>, Problem> {
-    let supervisor = &door.host()?.supervisor;
+    let host = door.host()?;
+    let supervisor = &host.supervisor;
     let processors = [Kind::Projection, Kind::Handler].into_iter().flat_map(|kind| supervisor.list(kind));
     let in_error = processors.filter(|status| status.state == ProcessorState::Error).map(|status| Stopped {
         kind: status.kind.as_str(),
         name: status.name.to_string(),
         error: status.last_error.map(|error| error.message),
     });
-    let in_error: Vec<_> = in_error.collect();
+    let routes = host.routes.glance().into_iter().filter(|status| status.state == ProcessorState::Error);
+    let routes = routes.map(|status| Stopped {
+        kind: match status.direction {
+            Direction::Publish => "publish",
+            Direction::Consume => "consume",
+        },
+        name: status.name.to_string(),
+        error: status.last_error.map(|error| error.message),
+    });
+    let in_error: Vec<_> = in_error.chain(routes).collect();
     Ok(Json(Readiness { status: if in_error.is_empty() { "ready" } else { "degraded" }, in_error }))
 }

@@ -3,6 +3,7 @@
 //! Routes are documented where they are written: the OpenAPI document is made from them and cannot miss one.
 
 mod aggregates;
+mod buses;
 mod changes;
 mod commands;
 mod dead_letters;
@@ -27,6 +28,7 @@ mod processors;
 mod projections;
 mod refusals;
 mod request_span;
+mod routes;
 mod schedules;
 mod shapes;
 mod sql;
@@ -62,6 +64,7 @@ pub(crate) use incoming::{AppendAnswer, MAX_BODY};
 pub(crate) use modules::MIN_DIGITS;
 pub(crate) use problem::Problem;
 pub(crate) use projections::RebuildBody;
+pub(crate) use routes::RetryRouteBody;
 pub(crate) use sql::QueryBody;
 pub(crate) use waiting::MAX_WAIT;
 
@@ -97,6 +100,8 @@ fn all_routes() -> Routes {
         .merge(commands::routes())
         .merge(upcasters::routes())
         .merge(hosts::routes())
+        .merge(buses::routes())
+        .merge(routes::routes())
         .merge(traces::routes())
         .merge(health::routes())
         .merge(metrics::routes())

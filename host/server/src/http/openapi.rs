@@ -25,6 +25,7 @@ use super::{Routes, problem::Problem, shapes};
         (name = "aggregates", description = "What decides commands, and its state"),
         (name = "commands", description = "Asking aggregates for something"),
         (name = "upcasters", description = "What brings older events to their newest form"),
+        (name = "buses", description = "Buses, and the routes between them and the log"),
         (name = "documents", description = "What projections and handlers wrote"),
         (name = "dead letters", description = "Events that could not be handled"),
         (name = "operation", description = "Health, metrics, traces"),

@@ -90,6 +90,11 @@ impl From<Refusal> for Problem {
             Refusal::NotScheduled { name, key } => {
                 Self::not_found(detail).with("handler", name).with("key", key.as_ref())
             }
+            Refusal::UnknownRoute(route) => Self::not_found(detail).with("route", route),
+            Refusal::UnknownBus { route, bus } => Self::not_found(detail).with("route", route).with("bus", bus),
+            Refusal::NoDeadLetter { route, id } => Self::not_found(detail).with("route", route).with("id", id),
+            Refusal::Append(error) => error.into(),
+            Refusal::Commit(_) => unavailable("read-model-unavailable", detail),
             Refusal::Interrupted => unavailable("interrupted", detail),
             Refusal::ShuttingDown => closing(),
             Refusal::Library(error) => error.into(),

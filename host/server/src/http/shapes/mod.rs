@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod routes;
 mod tracing;
 mod writing;
 
+pub(super) use routes::{RouteDeadLetter, RouteDeadLetterList, RouteList, RouteStatus};
 pub(super) use tracing::TraceAnswer;
 pub(super) use writing::{
     AggregateDescription, AggregateList, AggregateStatus, AggregateSwapped, CommandAnswer, ScheduleList, StateAnswer,
@@ -216,6 +218,8 @@ pub(super) struct Grants {
     /// Loopback, link-local, private and other special addresses that the names of `http` may lead to, for example
     /// `127.0.0.1` or `10.0.0.0/8`; all others of that sort are refused.
     addresses: Option<Vec<String>>,
+    /// The topics it may publish to, each as `bus/topic`.
+    publish: Option<Vec<String>>,
 }
 
 /// An error a processor met.
@@ -266,6 +270,8 @@ pub(super) struct Status {
     failed: u64,
     /// How many events it has emitted since the host started, scheduled ones included. Always 0 for a projection.
     emitted: u64,
+    /// How many messages it has published since the host started. Always 0 for a projection.
+    published: u64,
     /// How many events are scheduled. Always 0 for a projection.
     scheduled: u64,
     /// How many events hold their streams back.
