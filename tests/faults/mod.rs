@@ -6,6 +6,7 @@ mod killed_swap;
 mod killed_tables;
 mod quiet_effects;
 mod servers;
+mod several_hosts;
 mod shared_log;
 mod swap_storm;
 mod write_side;

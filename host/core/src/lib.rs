@@ -58,7 +58,7 @@ pub use journal::{Entry, Happening, Journal, Subject};
 pub use kind::Kind;
 pub use log::{Append, Appended, Expected, Log, Page};
 pub use metadata::Metadata;
-pub use module::{Call, Cause, Instance, Library, Module, Outcome};
+pub use module::{Call, Cause, Instance, Library, Module, Outcome, Shelf};
 pub use name::Name;
 pub use parked::Parked;
 pub use position::{Position, Version};

@@ -316,6 +316,26 @@ pub enum LibraryError {
     Unavailable(String),
 }
 
+/// Where modules are kept: their bytes and records. Hosts that share their stores share it, so that a module that was pushed
+/// on one of them is there on all.
+#[async_trait]
+pub trait Shelf: Send + Sync {
+    /// Keeps a module: all of it or nothing. One that is there is replaced by itself.
+    async fn put(&self, kept: &Kept, bytes: &Bytes) -> Result<(), LibraryError>;
+
+    /// The records of all modules, in any order.
+    async fn records(&self) -> Result<Vec<Kept>, LibraryError>;
+
+    /// The record of a module, where it is here.
+    async fn record(&self, digest: Digest) -> Result<Option<Kept>, LibraryError>;
+
+    /// The bytes of a module, unchecked, where they are here.
+    async fn bytes(&self, digest: Digest) -> Result<Option<Bytes>, LibraryError>;
+
+    /// Removes a module. One that is not here is no error.
+    async fn remove(&self, digest: Digest) -> Result<(), LibraryError>;
+}
+
 /// The modules of a host, by the digest of their bytes.
 #[async_trait]
 pub trait Library: Send + Sync {

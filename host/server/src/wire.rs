@@ -99,20 +99,20 @@ impl Backends {
         })
     }
 
-    /// A PostgreSQL database, and modules in a data folder.
-    pub(crate) async fn postgres(folder: &DataFolder, url: &str) -> Result<Self, WireError> {
+    /// A PostgreSQL database that other hosts may share, and compiled modules in a data folder.
+    pub(crate) async fn postgres(folder: &DataFolder, url: &str, lease: Duration) -> Result<Self, WireError> {
         let clock = Arc::new(SystemClock);
         let database = postgres::Database::open(url).await.map_err(open("the database"))?;
+        let shelf = Arc::new(postgres::Shelf::open(&database));
+        let library = lantern_modules::Library::shared(shelf, folder.modules(), clock.clone());
         Ok(Self {
             log: Arc::new(postgres::Log::open(&database).await.map_err(open("the log"))?),
             read_models: Arc::new(postgres::ReadModels::new(database.clone())),
             snapshots: Arc::new(postgres::Snapshots::open(&database)),
-            library: Arc::new(
-                lantern_modules::Library::open(folder.modules(), clock.clone()).map_err(open("the module library"))?,
-            ),
+            library: Arc::new(library.map_err(open("the module library"))?),
             journal: Arc::new(postgres::Journal::open(&database, clock.clone())),
-            hosts: Arc::new(memory::Hosts::new()),
-            lease: ALONE,
+            hosts: Arc::new(postgres::Hosts::open(&database)),
+            lease,
             clock,
         })
     }

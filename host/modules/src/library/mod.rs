@@ -12,13 +12,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
-    AggregateModule, Clock, Digest, Module,
+    AggregateModule, Clock, Digest, Module, Shelf,
     module::{Described, Kept, LibraryError, Settings},
     upcasting::UpcasterModule,
 };
 use wasmtime::component::Component;
 
-use self::{recent::Recent, shelf::Shelf};
+use self::{
+    cache::Cache,
+    recent::Recent,
+    shelf::{Folder, Memory},
+};
 use crate::{
     aggregate::WasmAggregate,
     check::{self, Shape},
@@ -29,10 +33,8 @@ use crate::{
     upcaster::WasmUpcaster,
 };
 
-/// The modules of a host.
-///
-/// A folder holds for each module its bytes (`<digest>.wasm`) and its record (`<digest>.json`), and below `cache` the
-/// compiled code, which may be deleted at any time. Cheap to clone; all clones are the same library.
+/// The modules of a host. Their bytes and records are on a shelf, which hosts may share; their compiled code is this host's
+/// own. Cheap to clone; all clones are the same library.
 #[derive(Clone)]
 pub struct Library {
     shared: Arc<Shared>,
@@ -42,9 +44,9 @@ pub struct Library {
 
 struct Shared {
     compiler: Compiler,
-    shelf: Shelf,
-    // Oldest first.
-    kept: Mutex<Vec<Kept>>,
+    shelf: Arc<dyn Shelf>,
+    /// The compiled code, which may be deleted at any time.
+    cache: Option<Cache>,
     recent: Mutex<Recent>,
 }
 
@@ -68,53 +70,67 @@ impl Library {
     /// Opens the library of a folder; one that is not there is created. Files in it that cannot be read are named in a
     /// warning and left alone.
     pub fn open(folder: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let compiler = Compiler::start(clock).map_err(|error| OpenError::Engine(format!("{error:#}")))?;
-        let opened = Shelf::open(&folder, &compiler.engine);
-        let (shelf, kept) = opened.map_err(|reason| OpenError::Folder { path: folder, reason })?;
-        Ok(Self::new(compiler, shelf, kept))
+        match Folder::open(&folder) {
+            Ok(shelf) => Self::shared(Arc::new(shelf), folder, clock),
+            Err(reason) => Err(OpenError::Folder { path: folder, reason }),
+        }
+    }
+
+    /// Opens the library of a shelf that other hosts may share. The compiled code is kept in a folder; one that is not
+    /// there is created.
+    pub fn shared(shelf: Arc<dyn Shelf>, folder: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let compiler = start(clock)?;
+        match Cache::open(&folder.join("cache"), &compiler.engine) {
+            Ok(cache) => Ok(Self::new(compiler, shelf, Some(cache))),
+            Err(reason) => Err(OpenError::Folder { path: folder, reason }),
+        }
     }
 
     /// A library that is gone with the process.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let compiler = Compiler::start(clock).map_err(|error| OpenError::Engine(format!("{error:#}")))?;
-        Ok(Self::new(compiler, Shelf::in_memory(), Vec::new()))
+        Ok(Self::new(start(clock)?, Arc::new(Memory::default()), None))
     }
 
-    fn new(compiler: Compiler, shelf: Shelf, mut kept: Vec<Kept>) -> Self {
-        kept.sort_by_key(|kept| (kept.pushed_at, kept.digest));
-        let shared = Shared { compiler, shelf, kept: Mutex::new(kept), recent: Mutex::default() };
+    fn new(compiler: Compiler, shelf: Arc<dyn Shelf>, cache: Option<Cache>) -> Self {
+        let shared = Shared { compiler, shelf, cache, recent: Mutex::default() };
         Self { shared: Arc::new(shared), turn: Arc::default() }
     }
 
-    /// Runs work that takes long or touches files on a thread made for it, one piece at a time. It goes on when nobody
-    /// waits for it any more, so that it is never half done.
-    async fn take_turn<T: Send + 'static>(
+    /// Does work that takes long or changes something, one piece at a time. It goes on when nobody waits for it any more,
+    /// so that it is never half done.
+    async fn take_turn<T: Send + 'static, F: Future<Output = Result<T, LibraryError>> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared) -> Result<T, LibraryError> + Send + 'static,
+        work: impl FnOnce(Arc<Shared>) -> F,
     ) -> Result<T, LibraryError> {
         let turn = self.turn.clone().lock_owned().await;
-        let shared = self.shared.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work(&shared);
+        let work = work(self.shared.clone());
+        let done = tokio::spawn(async move {
+            let done = work.await;
             drop(turn);
             done
         });
-        done.await.unwrap_or_else(|error| Err(LibraryError::Unavailable(format!("the work was given up: {error}"))))
+        done.await.unwrap_or_else(|error| Err(given_up(&error)))
     }
+}
+
+fn start(clock: Arc<dyn Clock>) -> Result<Compiler, OpenError> {
+    Compiler::start(clock).map_err(|error| OpenError::Engine(format!("{error:#}")))
 }
 
 #[async_trait]
 impl lantern_core::Library for Library {
     async fn push(&self, bytes: Bytes) -> Result<Kept, LibraryError> {
-        self.take_turn(move |shared| shared.push(&bytes)).await
+        self.take_turn(move |shared| shared.push(bytes)).await
     }
 
     async fn list(&self) -> Result<Vec<Kept>, LibraryError> {
-        Ok(self.shared.kept().clone())
+        let mut kept = self.shared.shelf.records().await?;
+        kept.sort_by_key(|kept| (kept.pushed_at, kept.digest));
+        Ok(kept)
     }
 
     async fn inspect(&self, digest: Digest) -> Result<Kept, LibraryError> {
-        self.shared.inspect(digest)
+        self.shared.inspect(digest).await
     }
 
     async fn remove(&self, digest: Digest) -> Result<(), LibraryError> {
@@ -167,7 +183,7 @@ impl lantern_core::Library for Library {
 impl Library {
     /// A module that is ready to start and may be deployed with these settings.
     async fn ready(&self, digest: Digest, settings: &Settings) -> Result<Arc<Ready>, LibraryError> {
-        let kept = self.shared.inspect(digest)?;
+        let kept = self.shared.inspect(digest).await?;
         let kind = kept.description.kind();
         if kind != settings.kind {
             return Err(LibraryError::Unfit(check::other_kind(digest, kind)));
@@ -191,15 +207,24 @@ fn elsewhere(ready: &Ready) -> LibraryError {
 }
 
 impl Shared {
-    fn push(&self, bytes: &Bytes) -> Result<Kept, LibraryError> {
-        let digest = Digest::of(bytes);
-        if let Ok(kept) = self.inspect(digest) {
-            // Mends a file that was damaged since.
-            if !self.shelf.holds(digest) {
-                self.shelf.put(&kept, bytes).map_err(|error| unavailable(&error))?;
+    async fn push(self: Arc<Self>, bytes: Bytes) -> Result<Kept, LibraryError> {
+        let digest = Digest::of(&bytes);
+        if let Some(kept) = self.shelf.record(digest).await? {
+            // Mends bytes that were damaged since.
+            if self.shelf.bytes(digest).await?.is_none_or(|there| Digest::of(&there) != digest) {
+                self.shelf.put(&kept, &bytes).await?;
             }
             return Ok(kept);
         }
+        let (shared, source) = (self.clone(), bytes.clone());
+        let (kept, ready) = apart(move || shared.make(digest, &source)).await?;
+        self.shelf.put(&kept, &bytes).await?;
+        self.recent().put(ready);
+        Ok(kept)
+    }
+
+    /// Checks and compiles what was pushed. Blocks.
+    fn make(&self, digest: Digest, bytes: &Bytes) -> Result<(Kept, Arc<Ready>), LibraryError> {
         let component = self.compiler.compile(bytes).map_err(LibraryError::Refused)?;
         let (pre, shape) = self.compiler.link(&component).map_err(LibraryError::Refused)?;
         let description = self.compiler.describe(&pre, &shape).map_err(LibraryError::Refused)?;
@@ -213,63 +238,90 @@ impl Shared {
             imports,
             exports,
         };
-        self.shelf.put(&kept, bytes).map_err(|error| unavailable(&error))?;
-        self.shelf.put_compiled(digest, &component);
-        self.kept().push(kept.clone());
-        self.recent().put(Arc::new(Ready { digest, described: kept.description.clone(), pre }));
-        Ok(kept)
+        self.keep_compiled(digest, &component);
+        let ready = Arc::new(Ready { digest, described: kept.description.clone(), pre });
+        Ok((kept, ready))
     }
 
-    fn inspect(&self, digest: Digest) -> Result<Kept, LibraryError> {
-        self.kept().iter().find(|kept| kept.digest == digest).cloned().ok_or(LibraryError::Unknown(digest))
+    async fn inspect(&self, digest: Digest) -> Result<Kept, LibraryError> {
+        self.shelf.record(digest).await?.ok_or(LibraryError::Unknown(digest))
     }
 
-    fn remove(&self, digest: Digest) -> Result<(), LibraryError> {
-        self.inspect(digest)?;
-        self.shelf.remove(digest).map_err(|error| unavailable(&error))?;
-        self.kept().retain(|kept| kept.digest != digest);
+    async fn remove(self: Arc<Self>, digest: Digest) -> Result<(), LibraryError> {
+        self.inspect(digest).await?;
+        self.shelf.remove(digest).await?;
         self.recent().remove(digest);
-        Ok(())
+        apart(move || match &self.cache {
+            Some(cache) => cache.remove(digest).map_err(|error| LibraryError::Unavailable(error.to_string())),
+            None => Ok(()),
+        })
+        .await
     }
 
-    /// A module that is ready to start, compiled anew where its compiled code is missing or damaged.
-    fn ready(&self, kept: Kept) -> Result<Arc<Ready>, LibraryError> {
+    /// A module that is ready to start, compiled where its compiled code is missing here or damaged.
+    async fn ready(self: Arc<Self>, kept: Kept) -> Result<Arc<Ready>, LibraryError> {
         let digest = kept.digest;
         // Another caller may have had the turn before.
         if let Some(ready) = self.recent().get(digest) {
             return Ok(ready);
         }
-        let component = match self.shelf.compiled(digest, &self.compiler.engine) {
-            Some(component) => component,
-            None => self.compile_again(digest)?,
+        let shared = self.clone();
+        let cached =
+            apart(move || Ok(shared.cache.as_ref().and_then(|cache| cache.get(digest, &shared.compiler.engine))));
+        let (cached, bytes) = match cached.await? {
+            Some(component) => (Some(component), Bytes::new()),
+            None => (None, self.whole(digest).await?),
         };
-        let (pre, _) = self.compiler.link(&component).map_err(LibraryError::Refused)?;
-        let ready = Arc::new(Ready { digest, described: kept.description, pre });
+        let shared = self.clone();
+        let ready = apart(move || {
+            let component = match cached {
+                Some(component) => component,
+                None => shared.compile_again(digest, &bytes)?,
+            };
+            let (pre, _) = shared.compiler.link(&component).map_err(LibraryError::Refused)?;
+            Ok(Arc::new(Ready { digest, described: kept.description, pre }))
+        });
+        let ready = ready.await?;
         self.recent().put(ready.clone());
         Ok(ready)
     }
 
-    fn compile_again(&self, digest: Digest) -> Result<Component, LibraryError> {
-        let bytes = self.shelf.bytes(digest).map_err(|error| unavailable(&error))?;
-        if Digest::of(&bytes) != digest {
-            return Err(LibraryError::Unavailable(format!("the bytes of module {digest} are damaged: push it again")));
-        }
-        let component = self.compiler.compile(&bytes).map_err(LibraryError::Refused)?;
-        self.shelf.put_compiled(digest, &component);
+    /// The bytes of a module, as they were pushed.
+    async fn whole(&self, digest: Digest) -> Result<Bytes, LibraryError> {
+        let bytes = self.shelf.bytes(digest).await?.filter(|bytes| Digest::of(bytes) == digest);
+        bytes.ok_or_else(|| {
+            LibraryError::Unavailable(format!("the bytes of module {digest} are damaged: push it again"))
+        })
+    }
+
+    fn compile_again(&self, digest: Digest, bytes: &Bytes) -> Result<Component, LibraryError> {
+        let component = self.compiler.compile(bytes).map_err(LibraryError::Refused)?;
+        self.keep_compiled(digest, &component);
         Ok(component)
     }
 
-    // A panic cannot leave either list half-changed in a way that matters: each change is one operation.
-
-    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps compiled code. That it cannot be kept costs time at the next start and nothing else.
+    fn keep_compiled(&self, digest: Digest, component: &Component) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put(digest, component)
+        {
+            tracing::warn!(module = %digest, %error, "the compiled code cannot be kept: the next start compiles again");
+        }
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
+        // A panic cannot leave it half-changed in a way that matters: each change is one operation.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unavailable(error: &std::io::Error) -> LibraryError {
-    LibraryError::Unavailable(error.to_string())
+/// Runs work that takes long or touches files on a thread made for it.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LibraryError> + Send + 'static,
+) -> Result<T, LibraryError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(given_up(&error)))
+}
+
+fn given_up(error: &tokio::task::JoinError) -> LibraryError {
+    LibraryError::Unavailable(format!("the work was given up: {error}"))
 }

@@ -1,33 +1,42 @@
-//! Where the library keeps bytes and records: a folder, or the memory of the process.
+//! Where the library of a host keeps bytes and records that shares them with nobody: a folder, or the memory of the
+//! process.
 
 use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use lantern_core::{Digest, module::Kept};
-use wasmtime::{Engine, component::Component};
-
-use super::cache::Cache;
+use lantern_core::{
+    Digest, Shelf,
+    module::{Kept, LibraryError},
+};
 
 /// How the name of a file begins that is still being written.
 const WRITING: &str = ".writing-";
 
-/// Where bytes and records are.
-pub(super) enum Shelf {
-    Folder { folder: PathBuf, cache: Cache },
-    Memory(Mutex<HashMap<Digest, Bytes>>),
+/// A shelf in a folder: for each module its bytes (`<digest>.wasm`) and its record (`<digest>.json`).
+#[derive(Clone)]
+pub(super) struct Folder(Arc<Files>);
+
+struct Files {
+    folder: PathBuf,
+    records: Mutex<HashMap<Digest, Kept>>,
 }
 
-impl Shelf {
+/// A shelf that is gone with the process.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<HashMap<Digest, (Kept, Bytes)>>);
+
+impl Folder {
     /// Opens a folder and reads its records.
-    pub(super) fn open(folder: &Path, engine: &Engine) -> io::Result<(Self, Vec<Kept>)> {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut kept = Vec::new();
+        let mut records = HashMap::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -36,7 +45,7 @@ impl Shelf {
                 fs::remove_file(&path)?;
             } else if name.ends_with(".json") {
                 match record(&path) {
-                    Ok(record) => kept.push(record),
+                    Ok(record) => drop(records.insert(record.digest, record)),
                     Err(reason) => tracing::warn!(
                         file = %path.display(),
                         reason,
@@ -45,76 +54,94 @@ impl Shelf {
                 }
             }
         }
-        let cache = Cache::open(&folder.join("cache"), engine)?;
-        Ok((Self::Folder { folder: folder.into(), cache }, kept))
+        Ok(Self(Arc::new(Files { folder: folder.into(), records: Mutex::new(records) })))
     }
 
-    /// A shelf that is gone with the process.
-    pub(super) fn in_memory() -> Self {
-        Self::Memory(Mutex::default())
+    /// Does something with files where blocking is allowed.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, LibraryError> {
+        let files = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&files)).await;
+        let done = done.map_err(|error| LibraryError::Unavailable(format!("the work was given up: {error}")))?;
+        done.map_err(|error| LibraryError::Unavailable(error.to_string()))
+    }
+}
+
+impl Files {
+    fn path(&self, digest: Digest, ending: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.{ending}"))
+    }
+}
+
+#[async_trait]
+impl Shelf for Folder {
+    async fn put(&self, kept: &Kept, bytes: &Bytes) -> Result<(), LibraryError> {
+        let (kept, bytes) = (kept.clone(), bytes.clone());
+        self.with(move |files| {
+            write(&files.path(kept.digest, "wasm"), &bytes)?;
+            // Last: without its record a module is not there.
+            write(&files.path(kept.digest, "json"), &serde_json::to_vec_pretty(&kept)?)?;
+            lock(&files.records).insert(kept.digest, kept);
+            Ok(())
+        })
+        .await
     }
 
-    /// Keeps a module. The record is written last: without it, the module is not there.
-    pub(super) fn put(&self, kept: &Kept, bytes: &Bytes) -> io::Result<()> {
-        match self {
-            Self::Folder { folder, .. } => {
-                write(&folder.join(format!("{}.wasm", kept.digest)), bytes)?;
-                write(&folder.join(format!("{}.json", kept.digest)), &serde_json::to_vec_pretty(kept)?)
+    async fn records(&self) -> Result<Vec<Kept>, LibraryError> {
+        Ok(lock(&self.0.records).values().cloned().collect())
+    }
+
+    async fn record(&self, digest: Digest) -> Result<Option<Kept>, LibraryError> {
+        Ok(lock(&self.0.records).get(&digest).cloned())
+    }
+
+    async fn bytes(&self, digest: Digest) -> Result<Option<Bytes>, LibraryError> {
+        self.with(move |files| {
+            let path = files.path(digest, "wasm");
+            match fs::read(&path) {
+                Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(about(&path, &error)),
             }
-            Self::Memory(modules) => {
-                // A copy of its own: the bytes may be a piece of something larger.
-                lock(modules).insert(kept.digest, Bytes::copy_from_slice(bytes));
-                Ok(())
-            }
-        }
+        })
+        .await
     }
 
-    /// Whether the bytes of a module are here and whole.
-    pub(super) fn holds(&self, digest: Digest) -> bool {
-        self.bytes(digest).is_ok_and(|bytes| Digest::of(&bytes) == digest)
+    async fn remove(&self, digest: Digest) -> Result<(), LibraryError> {
+        self.with(move |files| {
+            lock(&files.records).remove(&digest);
+            remove(&files.path(digest, "json"))?;
+            remove(&files.path(digest, "wasm"))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Shelf for Memory {
+    async fn put(&self, kept: &Kept, bytes: &Bytes) -> Result<(), LibraryError> {
+        // A copy of its own: the bytes may be a piece of something larger.
+        lock(&self.0).insert(kept.digest, (kept.clone(), Bytes::copy_from_slice(bytes)));
+        Ok(())
     }
 
-    /// The bytes of a module, unchecked.
-    pub(super) fn bytes(&self, digest: Digest) -> io::Result<Bytes> {
-        match self {
-            Self::Folder { folder, .. } => {
-                let path = folder.join(format!("{digest}.wasm"));
-                fs::read(&path).map(Bytes::from).map_err(|error| about(&path, &error))
-            }
-            Self::Memory(modules) => lock(modules).get(&digest).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
-        }
+    async fn records(&self) -> Result<Vec<Kept>, LibraryError> {
+        Ok(lock(&self.0).values().map(|(kept, _)| kept.clone()).collect())
     }
 
-    /// The compiled code of a module, where it is here and whole.
-    pub(super) fn compiled(&self, digest: Digest, engine: &Engine) -> Option<Component> {
-        match self {
-            Self::Folder { cache, .. } => cache.get(digest, engine),
-            Self::Memory(_) => None,
-        }
+    async fn record(&self, digest: Digest) -> Result<Option<Kept>, LibraryError> {
+        Ok(lock(&self.0).get(&digest).map(|(kept, _)| kept.clone()))
     }
 
-    /// Keeps the compiled code of a module. That it cannot be kept costs time at the next start and nothing else.
-    pub(super) fn put_compiled(&self, digest: Digest, component: &Component) {
-        if let Self::Folder { cache, .. } = self
-            && let Err(error) = cache.put(digest, component)
-        {
-            tracing::warn!(module = %digest, %error, "the compiled code cannot be kept: the next start compiles again");
-        }
+    async fn bytes(&self, digest: Digest) -> Result<Option<Bytes>, LibraryError> {
+        Ok(lock(&self.0).get(&digest).map(|(_, bytes)| bytes.clone()))
     }
 
-    /// Removes a module, its record first.
-    pub(super) fn remove(&self, digest: Digest) -> io::Result<()> {
-        match self {
-            Self::Folder { folder, cache } => {
-                remove(&folder.join(format!("{digest}.json")))?;
-                remove(&folder.join(format!("{digest}.wasm")))?;
-                cache.remove(digest)
-            }
-            Self::Memory(modules) => {
-                lock(modules).remove(&digest);
-                Ok(())
-            }
-        }
+    async fn remove(&self, digest: Digest) -> Result<(), LibraryError> {
+        lock(&self.0).remove(&digest);
+        Ok(())
     }
 }
 
@@ -158,6 +185,7 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn lock(modules: &Mutex<HashMap<Digest, Bytes>>) -> MutexGuard<'_, HashMap<Digest, Bytes>> {
-    modules.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is a single insertion or removal, so a panic leaves nothing half-changed.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -107,7 +107,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         let backends = match (&folder, config.store) {
             (None, _) | (_, Store::Memory) => Backends::memory(),
             (Some(folder), Store::Sqlite) => Backends::sqlite(folder),
-            (Some(folder), Store::Postgres) => Backends::postgres(folder, &config.url.0).await,
+            (Some(folder), Store::Postgres) => Backends::postgres(folder, &config.url.0, config.lease).await,
         };
         Host::start(backends?, identity, routing, telemetry.clone()).await
     };
@@ -152,7 +152,10 @@ fn announce(address: SocketAddr, config: &Config) {
             format!("lantern is serving on http://{address} (data in {}, store sqlite)", config.data.display())
         }
         Store::Postgres => {
-            format!("lantern is serving on http://{address} (modules in {}, store postgres)", config.data.display())
+            format!(
+                "lantern is serving on http://{address} (compiled modules in {}, store postgres)",
+                config.data.display()
+            )
         }
         Store::Memory => format!("lantern is serving on http://{address} (store memory: nothing is kept)"),
     };

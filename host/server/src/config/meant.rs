@@ -47,7 +47,7 @@ pub(crate) struct Config {
 pub(crate) enum Store {
     /// Files in the data folder.
     Sqlite,
-    /// A PostgreSQL database, and modules in the data folder.
+    /// A PostgreSQL database that other hosts may share.
     Postgres,
     /// Nothing outlives the host.
     Memory,

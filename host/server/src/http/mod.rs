@@ -10,6 +10,8 @@ mod dead_letters;
 mod documents;
 mod door;
 mod elsewhere;
+#[cfg(test)]
+mod elsewhere_tests;
 mod events;
 mod export;
 #[cfg(test)]

@@ -63,7 +63,9 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// Makes the options that hold for every connection of Lantern.
 pub(super) fn settle(address: &Address) -> PgConnectOptions {
     // Just-in-time compilation costs short statements far more than it saves.
-    let settings = [("search_path", address.schema.as_str()), ("jit", "off")];
+    // A host that is frozen in the middle of a transaction must not keep what it has locked from the others.
+    let settings =
+        [("search_path", address.schema.as_str()), ("jit", "off"), ("idle_in_transaction_session_timeout", "5s")];
     let options = address.options.clone().application_name(&address.channel()).options(settings);
     sqlx::ConnectOptions::disable_statement_logging(options)
 }

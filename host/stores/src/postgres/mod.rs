@@ -1,5 +1,5 @@
-//! The backend in PostgreSQL, for several hosts at once: one schema holds the log, the journal, the snapshots and what is
-//! known of the read models.
+//! The backend in PostgreSQL, for several hosts at once: one schema holds the log, the journal, the snapshots, the
+//! modules, the registry of hosts and what is known of the read models.
 //!
 //! ```text
 //!  database ─▶ address, connection      one pool a host, the server found by a URL
@@ -29,6 +29,7 @@ mod documents;
 mod filter;
 mod generation;
 mod head;
+mod hosts;
 mod journal;
 mod keys;
 mod ledger;
@@ -43,6 +44,7 @@ mod row;
 mod schedules;
 mod schema;
 mod sequencer;
+mod shelf;
 mod snapshots;
 mod storage;
 mod tables;
@@ -56,7 +58,9 @@ mod tests;
 
 pub use connection::OpenError;
 pub use database::Database;
+pub use hosts::Hosts;
 pub use journal::Journal;
 pub use log::Log;
 pub use read_model::ReadModels;
+pub use shelf::Shelf;
 pub use snapshots::Snapshots;

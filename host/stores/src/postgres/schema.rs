@@ -54,3 +54,71 @@ pub(super) const SNAPSHOTS: &str = "
 pub(super) const JOURNAL: &str = "
     create table entry (sequence bigint primary key, entry text not null);
 ";
+
+/// The hosts and their leases. A call of `beat` is all a host does a second; it takes a lock, so that two never disagree,
+/// and has to be one statement, so that no host can be frozen while it holds it. It need not reach the disk at once: what
+/// a crash of the server takes back is said again a second later.
+pub(super) const HOSTS: &str = "
+    create table host (
+        id uuid primary key,
+        arrival bigint not null generated always as identity,
+        name text not null,
+        address text not null,
+        started_at bigint not null,
+        seen_at timestamptz not null,
+        until timestamptz not null
+    );
+    create table lease (
+        unit text primary key collate \"C\",
+        host uuid,
+        epoch bigint not null,
+        until timestamptz not null
+    );
+    create function roll(moment timestamptz) returns text language sql as $$
+        select json_build_object(
+            'hosts', (select coalesce(json_agg(json_build_object(
+                'id', id, 'name', name, 'address', address, 'started_at', started_at,
+                'seen_at', (extract(epoch from seen_at) * 1000000)::bigint, 'is_live', until > moment
+            ) order by arrival), '[]') from host),
+            'leases', (select coalesce(json_agg(json_build_object(
+                'unit', unit, 'host', host, 'epoch', epoch, 'is_over', until <= moment
+            ) order by unit), '[]') from lease where host is not null)
+        )::text
+    $$;
+    create function beat(
+        own uuid, own_name text, own_address text, own_start bigint, lasting interval, released text[], taken text[]
+    ) returns text language plpgsql as $$
+    declare
+        moment timestamptz;
+    begin
+        perform set_config('synchronous_commit', 'off', true);
+        perform pg_advisory_xact_lock(hashtextextended('lantern hosts of ' || current_schema(), 0));
+        moment := clock_timestamp();
+        insert into host (id, name, address, started_at, seen_at, until)
+            values (own, own_name, own_address, own_start, moment, moment + lasting)
+            on conflict (id) do update set seen_at = excluded.seen_at, until = excluded.until;
+        delete from host where seen_at < moment - interval '10 minutes';
+        update lease set host = null where host = own and unit = any (released);
+        update lease set until = moment + lasting where host = own;
+        insert into lease (unit, host, epoch, until)
+            select distinct unit, own, 1, moment + lasting from unnest(taken) as wanted (unit)
+            on conflict (unit) do update
+            set host = excluded.host, epoch = lease.epoch + 1, until = excluded.until
+            where lease.host is null or (lease.host <> own and lease.until <= moment);
+        return roll(moment);
+    end
+    $$;
+    create function leave(own uuid) returns void language plpgsql as $$
+    begin
+        perform pg_advisory_xact_lock(hashtextextended('lantern hosts of ' || current_schema(), 0));
+        delete from host where id = own;
+        update lease set host = null where host = own;
+    end
+    $$;
+";
+
+/// The modules: their bytes, and their records as JSON.
+pub(super) const MODULES: &str = "
+    create table module (digest text primary key collate \"C\", record text not null, bytes bytea not null);
+    alter table module alter column bytes set storage external;
+";

@@ -38,7 +38,8 @@ const MIGRATION: Duration = Duration::from_secs(60);
 /// The settings under which a statement gives the same answer everywhere.
 const SETTINGS: &str = "set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; \
     set local intervalstyle = 'iso_8601'; set local extra_float_digits = 1; set local bytea_output = 'hex'; \
-    set local lock_timeout = '30s'; set local search_path = $tables";
+    set local lock_timeout = '30s'; set local idle_in_transaction_session_timeout = '30s'; \
+    set local search_path = $tables";
 
 /// What there is for the SQL tables of a module beside them: the role, its schema, and which migrations were run.
 const BESIDE: &str = "

@@ -220,13 +220,13 @@ impl ObservedConsumer {
     }
 
     /// Ends the spans of messages up to one that is settled.
-    fn end(&mut self, receipt: Receipt, failure: Option<(&'static str, Arc<str>)>) {
+    fn end(&mut self, receipt: Receipt, failure: Option<&(&'static str, Arc<str>)>) {
         let Some(open) = self.open.get_mut(&receipt.partition) else { return };
         let is_settled = |open: &Open| open.receipt.session == receipt.session && open.receipt.offset <= receipt.offset;
         let (mut spans, now) = (Vec::new(), SystemClock.now());
         while open.front().is_some_and(is_settled) {
             let Some(Open { receipt: own, since, span }) = open.pop_front() else { break };
-            let failure = failure.clone().filter(|_| own == receipt);
+            let failure = failure.filter(|_| own == receipt).cloned();
             let kind = failure.as_ref().map(|(kind, _)| *kind);
             self.telemetry.counts().buses.processed(&self.channel, kind, since.elapsed());
             spans.extend(span.map(|span| MessageSpan { end: now.max(span.start), failure, ..span }));
@@ -283,7 +283,7 @@ impl Consumer for ObservedConsumer {
     async fn reject(&mut self, receipt: Receipt) -> Result<(), BusError> {
         let rejected = self.inner.reject(receipt).await;
         self.telemetry.counts().buses.set_aside(&self.channel);
-        self.end(receipt, Some((UNDECODABLE, Arc::from("the message is no event"))));
+        self.end(receipt, Some(&(UNDECODABLE, Arc::from("the message is no event"))));
         rejected
     }
 
@@ -343,7 +343,7 @@ mod tests {
         }
 
         async fn consume(&self, _: &Subscription) -> Result<Box<dyn Consumer>, BusError> {
-            Ok(Box::new(Kept { messages: self.messages.clone(), is_away: false }))
+            Ok(Box::new(Self { messages: self.messages.clone(), is_away: false }))
         }
     }
 

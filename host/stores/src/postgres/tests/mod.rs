@@ -7,6 +7,7 @@ mod hosts;
 mod open;
 mod proxy;
 mod read_model;
+mod registry;
 mod tables;
 
 use std::{env, sync::Arc, thread, time::Duration};
