@@ -155,7 +155,10 @@ impl Tables for Transaction {
 
     fn undo(&self) -> Result<(), SqlError> {
         // What was lost has nothing left to take back.
-        match self.work(async |work| Ok(work.undo())) {
+        match self.work(async |work| {
+            work.undo();
+            Ok(())
+        }) {
             Err(error) if self.is_open() => Err(error),
             _ => Ok(()),
         }
