@@ -66,6 +66,8 @@ pub(crate) struct Charges {
     /// Who is there and who has what, as of the last beat.
     pub(crate) roll: Roll,
     pub(crate) moves: Moves,
+    /// Why the last beat failed, if it did.
+    trouble: Option<HostsError>,
 }
 
 /// A processor this host has a lease for.
@@ -87,7 +89,6 @@ pub(crate) struct Reserved {
 
 /// Beats until the host ends.
 pub(crate) async fn keep(shared: Weak<Shared>, mut end: watch::Receiver<u64>) {
-    let mut is_troubled = false;
     loop {
         let Some((wake, pause)) = shared.upgrade().map(|shared| (shared.wake.clone(), pause(&shared.ports))) else {
             return;
@@ -106,12 +107,10 @@ pub(crate) async fn keep(shared: Weak<Shared>, mut end: watch::Receiver<u64>) {
         if let Err(error) = supervisor.follow().await {
             tracing::warn!("the journal cannot be followed: {error}; trying again");
         }
-        match supervisor.beat(&[]).await {
-            Ok(_) => is_troubled = false,
-            Err(error) if !std::mem::replace(&mut is_troubled, true) => {
-                tracing::warn!("{error}; trying again, and ending what is run here when its time is over");
-            }
-            Err(_) => {}
+        let result = supervisor.beat(&[]).await;
+        let before = std::mem::replace(&mut supervisor.charges().trouble, result.err());
+        if let (None, Some(error)) = (before, supervisor.trouble()) {
+            tracing::warn!("{error}; trying again, and ending what is run here when its time is over");
         }
     }
 }
@@ -158,7 +157,8 @@ impl Supervisor {
         charges.shunned.retain(|_, until| now < *until);
         for (name, charge) in &charges.units {
             let is_current = running.get(name).is_none_or(|entry| deployed.get(name) == Some(entry));
-            if !charges.reserved.contains(name) && !(deployed.contains_key(name) && is_current) {
+            let is_deployed = deployed.contains_key(name) && is_current;
+            if !is_deployed && !charges.reserved.contains(name) {
                 charge.term.end();
             }
         }
@@ -278,6 +278,20 @@ impl Supervisor {
     pub fn roll(&self) -> (Roll, Moves) {
         let charges = self.charges();
         (charges.roll.clone(), charges.moves)
+    }
+
+    /// Why the other hosts cannot be heard at the moment, if they cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<HostsError> {
+        self.charges().trouble.clone()
+    }
+
+    /// What is deployed and runs on no host, as far as this one knows.
+    #[must_use]
+    pub fn unattended(&self) -> Vec<Name> {
+        let deployed: Vec<Name> = self.processors().roster.deployed.keys().cloned().collect();
+        let charges = self.charges();
+        deployed.into_iter().filter(|name| charges.roll.owner(name).is_none()).collect()
     }
 
     /// Who this host is.

@@ -26,10 +26,15 @@ struct Life {
 /// The host can serve.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// `ready`, or `degraded` when a projection, handler or route is in error: the host serves, but somebody should look.
+    /// `ready`, or `degraded` when a projection, handler or route is in error or runs on no host: the host serves, but
+    /// somebody should look.
     status: &'static str,
-    /// The projections, handlers and routes that are in error.
+    /// The projections, handlers and routes of this host that are in error.
     in_error: Vec<Stopped>,
+    /// The projections and handlers that no host runs. For a few seconds that is no matter: they change hosts.
+    unattended: Vec<String>,
+    /// Why the other hosts cannot be heard of, so that this one may run nothing for long.
+    registry: Option<String>,
 }
 
 /// A projection, handler or route that is in error.
@@ -52,7 +57,7 @@ async fn show_life() -> Json<Life> {
 /// Says whether the host can serve: not while it starts or ends.
 ///
 /// A projection, handler or route in error does not keep a host from serving the others, so it makes the host `degraded`, not
-/// unready.
+/// unready. The same is true of one that no host runs.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", responses((status = 200, description = "The host can serve", body = Readiness), Problem))]
 async fn show_readiness(State(door): State<Arc<Door>>) -> Result<Json<Readiness>, Problem> {
     let host = door.host()?;
@@ -73,5 +78,9 @@ async fn show_readiness(State(door): State<Arc<Door>>) -> Result<Json<Readiness>
         error: status.last_error.map(|error| error.message),
     });
     let in_error: Vec<_> = in_error.chain(routes).collect();
-    Ok(Json(Readiness { status: if in_error.is_empty() { "ready" } else { "degraded" }, in_error }))
+    let unattended: Vec<_> = supervisor.unattended().iter().map(ToString::to_string).collect();
+    let registry = supervisor.trouble().map(|error| error.to_string());
+    let is_well = in_error.is_empty() && unattended.is_empty() && registry.is_none();
+    let status = if is_well { "ready" } else { "degraded" };
+    Ok(Json(Readiness { status, in_error, unattended, registry }))
 }
