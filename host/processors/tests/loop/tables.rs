@@ -37,7 +37,7 @@ fn query(view: &dyn View, statement: &str, parameters: &[SqlValue]) -> Result<Ro
 /// Notes an event in a document and in a row, which says the how manieth of its stream it is.
 fn both(event: &Event, view: &dyn View) -> Result<Effects, Failure> {
     let stream = SqlValue::Text(event.stream.as_str().into());
-    let before = query(view, "select count(*) from noted where stream = $1", &[stream.clone()])?;
+    let before = query(view, "select count(*) from noted where stream = $1", std::slice::from_ref(&stream))?;
     let SqlValue::Integer(before) = before.rows[0][0] else { panic!("{before:?}") };
     let position = SqlValue::Integer(event.position.0.cast_signed());
     execute(
