@@ -7,7 +7,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelSet},
 };
 
-use super::watched::{Source, Watched, counters, gauges};
+use super::watched::{Source, Watched, counters, gauge};
 
 /// How a host stands among those that share its stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,6 @@ pub struct HostsGauge {
 /// Tells how the host stands; one entry.
 pub type Hosts = Source<HostsGauge>;
 
-/// No labels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Nothing {}
-
 /// The label of a move.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Move {
@@ -40,10 +36,10 @@ struct Move {
 impl Collector for Watched<HostsGauge> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let all = self.ask();
-        let each = |value: fn(&HostsGauge) -> u64| all.iter().map(move |gauge| (Nothing {}, value(gauge)));
-        gauges(&mut encoder, ("lantern_hosts", "Hosts that share the stores and live."), each(|gauge| gauge.live))?;
-        let help = ("lantern_leases", "Processors this host runs.");
-        gauges(&mut encoder, help, each(|gauge| gauge.leases))?;
+        for told in &all {
+            gauge(&mut encoder, ("lantern_hosts", "Hosts that share the stores and live."), told.live)?;
+            gauge(&mut encoder, ("lantern_leases", "Processors this host runs."), told.leases)?;
+        }
         let moves = all.iter().flat_map(|gauge| {
             let moves = [("taken", gauge.taken), ("released", gauge.released), ("lost", gauge.lost)];
             moves.map(|(r#move, count)| (Move { r#move }, count))

@@ -46,6 +46,11 @@ impl<T> fmt::Debug for Watched<T> {
     }
 }
 
+/// A gauge without labels.
+pub(super) fn gauge(encoder: &mut DescriptorEncoder<'_>, (name, help): (&str, &str), value: u64) -> fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
 /// A gauge for each of these labels; nothing when there are none.
 pub(super) fn gauges<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,

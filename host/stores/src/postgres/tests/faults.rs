@@ -38,7 +38,9 @@ async fn behind_a_proxy(schema: &Schema) -> (Proxy, Database) {
     let (before, place) = url.split_once('@').unwrap();
     let (address, rest) = place.split_once('/').unwrap();
     let proxy = Proxy::start(address.to_owned()).await;
-    let far = Database::open(&format!("{before}@{}/{rest}", proxy.address)).await.unwrap();
+    // The proxy has to see what is said.
+    let url = format!("{before}@{}/{rest}&sslmode=disable", proxy.address);
+    let far = Database::open(&url).await.unwrap();
     (proxy, far)
 }
 
