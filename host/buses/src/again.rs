@@ -1,15 +1,9 @@
 //! Messages that were no events, read again from what was kept of them. One reader serves every bus: what differs between
 //! them is only what the names of attributes begin with.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use lantern_core::{Clock, Message, SystemClock, bus::Undecodable};
 
-use crate::cloud_events::{
-    Absent, Invalid, bound,
-    headers::{self, CONTENT_TYPE},
-};
+use crate::cloud_events::{Absent, headers};
 
 /// What the headers of attributes begin with, on any bus.
 const PREFIXES: [&str; 4] = ["ce_", "ce-", "cloudEvents_", "cloudEvents:"];
@@ -17,38 +11,17 @@ const PREFIXES: [&str; 4] = ["ce_", "ce-", "cloudEvents_", "cloudEvents:"];
 /// Reads a message again that was no event. What has no time happens now.
 pub(crate) fn read_again(message: &Undecodable, category: Option<&str>) -> Result<Message, Undecodable> {
     let absent = Absent { stream: None, category, time: SystemClock.now(), id: None };
-    read(message, &absent).map_err(|invalid| {
-        let pairs = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
-        headers::undecodable(&invalid, message.key.clone(), pairs, message.body.clone())
-    })
-}
-
-fn read(message: &Undecodable, absent: &Absent<'_>) -> Result<Message, Invalid> {
-    let (mut content_type, mut attributes) = (None, Vec::new());
-    for (name, value) in &message.headers {
-        if name.eq_ignore_ascii_case(CONTENT_TYPE) {
-            content_type = Some(text(CONTENT_TYPE, value)?);
-        } else if let Some(name) = PREFIXES.iter().find_map(|prefix| attribute(name, prefix)) {
-            let value = text(&name, value)?;
-            attributes.push((Cow::from(name), Cow::from(value)));
-        }
-    }
-    bound::read(content_type, attributes, &message.body, absent)
-}
-
-/// The name of the attribute that a header carries.
-fn attribute(header: &str, prefix: &str) -> Option<String> {
-    let (start, name) = header.split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix).then(|| name.to_ascii_lowercase())
-}
-
-fn text<'a>(name: &str, value: &'a Bytes) -> Result<&'a str, Invalid> {
-    std::str::from_utf8(value).map_err(|_| Invalid::field(name.to_owned(), "is no UTF-8"))
+    let pairs = || message.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+    headers::read(pairs(), &PREFIXES, &message.body, &absent)
+        .map_err(|invalid| headers::undecodable(&invalid, message.key.clone(), pairs(), message.body.clone()))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::cloud_events::headers::CONTENT_TYPE;
 
     fn kept(prefix: &str, subject: &str) -> Undecodable {
         let attributes = [("specversion", "1.0"), ("id", "7"), ("type", "Paid"), ("subject", subject)];

@@ -17,6 +17,8 @@ mod open;
 mod percent;
 #[cfg(test)]
 mod proxy;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 mod reading;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -6,6 +6,8 @@ use lantern_core::Bus;
 
 #[cfg(feature = "kafka")]
 use crate::kafka::{self, Kafka};
+#[cfg(feature = "rabbitmq")]
+use crate::rabbitmq::{self, RabbitMq};
 #[cfg(feature = "redis")]
 use crate::redis::{self, Redis};
 use crate::{
@@ -40,6 +42,15 @@ pub fn open(url: &str) -> Result<Arc<dyn Bus>, AddressError> {
         }
         #[cfg(not(feature = "kafka"))]
         "kafka" => Err(AddressError::Missing("Kafka", "kafka")),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => {
+            let tls = scheme == "amqps";
+            let port = if tls { rabbitmq::PORTS.1 } else { rabbitmq::PORTS.0 };
+            let address = Address::read(rabbitmq::NAME, authority(rabbitmq::NAME, rest)?, port)?;
+            Ok(Arc::new(RabbitMq::open(&address, tls, Options::read(rabbitmq::NAME, query)?)?))
+        }
+        #[cfg(not(feature = "rabbitmq"))]
+        "amqp" | "amqps" => Err(AddressError::Missing("RabbitMQ", "rabbitmq")),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
             let address = Address::read(redis::NAME, authority(redis::NAME, rest)?, redis::PORT)?;

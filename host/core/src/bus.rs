@@ -59,7 +59,7 @@ pub enum Keeper {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Beginning {
-    /// With the oldest message the topic still has.
+    /// With the oldest message the topic still has. An exchange of RabbitMQ keeps none.
     #[default]
     Oldest,
     /// With the first message that comes after the group has begun.

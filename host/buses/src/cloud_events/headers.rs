@@ -15,17 +15,19 @@ pub(crate) const PREFIX: &str = "ce_";
 /// The header of the content type.
 pub(crate) const CONTENT_TYPE: &str = "content-type";
 
-/// Reads a message. `headers` may have others among them; names are read without regard to case.
+/// Reads a message. `headers` may have others among them; names are read without regard to case. What the headers of
+/// attributes begin with is one of `prefixes`.
 pub(crate) fn read<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    prefixes: &[&str],
     body: &'a Bytes,
     absent: &Absent<'_>,
 ) -> Result<Message, Invalid> {
     let (mut content_type, mut attributes) = (None, Vec::new());
-    for (name, value) in headers {
-        if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+    for (header, value) in headers {
+        if header.eq_ignore_ascii_case(CONTENT_TYPE) {
             content_type = Some(text(CONTENT_TYPE, value)?);
-        } else if let Some(name) = attribute(name) {
+        } else if let Some(name) = prefixes.iter().find_map(|prefix| attribute(header, prefix)) {
             let value = text(&name, value)?;
             attributes.push((name, Cow::Borrowed(value)));
         }
@@ -34,11 +36,11 @@ pub(crate) fn read<'a>(
 }
 
 /// The name of the attribute that a header carries.
-fn attribute(header: &str) -> Option<Cow<'_, str>> {
-    let (prefix, name) = header.split_at_checked(PREFIX.len())?;
-    let lower =
-        || if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() };
-    prefix.eq_ignore_ascii_case(PREFIX).then(lower)
+fn attribute<'a>(header: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
+    let (start, name) = header.split_at_checked(prefix.len())?;
+    let upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let lower = || if upper { name.to_ascii_lowercase().into() } else { name.into() };
+    start.eq_ignore_ascii_case(prefix).then(lower)
 }
 
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Invalid> {

@@ -8,6 +8,7 @@ use super::{
 
 pub(super) async fn every_part_of_an_event_arrives(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["parts"]).await;
     for form in [Form::Binary, Form::Structured] {
         let mut sent = vec![full(), full(), full()];
         let bytes = |content_type: &str, data: &'static [u8]| Payload::Bytes {
@@ -27,6 +28,7 @@ pub(super) async fn every_part_of_an_event_arrives(site: &impl Site) {
 
 pub(super) async fn streams_keep_their_order(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["order"]).await;
     let sent = messages(7, 700);
     for chunk in sent.chunks(90) {
         site.bus().publish(&to(&topic), chunk).await.unwrap();
@@ -40,6 +42,7 @@ pub(super) async fn streams_keep_their_order(site: &impl Site) {
 
 pub(super) async fn a_large_message_arrives(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["large"]).await;
     let mut sent = message("Order-1", 0);
     sent.event.data = Payload::Bytes { content_type: "text/plain".into(), data: vec![b'x'; 900_000].into() };
     site.bus().publish(&to(&topic), std::slice::from_ref(&sent)).await.unwrap();
@@ -50,6 +53,7 @@ pub(super) async fn a_large_message_arrives(site: &impl Site) {
 
 pub(super) async fn what_is_no_event_arrives_with_its_bytes(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["bytes"]).await;
     site.bus().publish(&to(&topic), &[message("Order-1", 0)]).await.unwrap();
     let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "bytes")).await;
     assert_eq!(numbers(&take_all(&mut *consumer, 1).await), [0]);
@@ -68,6 +72,7 @@ pub(super) async fn what_is_no_event_arrives_with_its_bytes(site: &impl Site) {
 
 pub(super) async fn no_more_arrive_than_asked_for(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["few"]).await;
     site.bus().publish(&to(&topic), &messages(3, 20)).await.unwrap();
     let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "few")).await;
     let (mut count, mut taken) = (0, Vec::new());
@@ -83,6 +88,7 @@ pub(super) async fn no_more_arrive_than_asked_for(site: &impl Site) {
 
 pub(super) async fn a_wait_that_is_given_up_loses_nothing(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["given-up"]).await;
     site.bus().publish(&to(&topic), &messages(1, 1)).await.unwrap();
     let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "given-up")).await;
     assert_eq!(numbers(&take_all(&mut *consumer, 1).await), [0]);

@@ -13,6 +13,7 @@ fn receipts(deliveries: &[Delivery]) -> Vec<Receipt> {
 
 pub(super) async fn what_was_not_settled_comes_again(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["again"]).await;
     site.bus().publish(&to(&topic), &messages(2, 10)).await.unwrap();
     let subscription = site.subscription(&topic, "again");
     let mut first = consume(&*site.bus(), &subscription).await;
@@ -27,6 +28,7 @@ pub(super) async fn what_was_not_settled_comes_again(site: &impl Site) {
 
 pub(super) async fn what_was_settled_does_not_come_again(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["settled"]).await;
     let sent = messages(3, 30);
     site.bus().publish(&to(&topic), &sent[..20]).await.unwrap();
     let subscription = site.subscription(&topic, "settled");
@@ -42,6 +44,7 @@ pub(super) async fn what_was_settled_does_not_come_again(site: &impl Site) {
 
 pub(super) async fn a_part_can_be_settled(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["part"]).await;
     site.bus().publish(&to(&topic), &messages(1, 10)).await.unwrap();
     let subscription = site.subscription(&topic, "part");
     let mut first = consume(&*site.bus(), &subscription).await;
@@ -56,6 +59,7 @@ pub(super) async fn a_part_can_be_settled(site: &impl Site) {
 
 pub(super) async fn a_rejected_message_does_not_come_again(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["rejected"]).await;
     site.bus().publish(&to(&topic), &messages(1, 4)).await.unwrap();
     let subscription = site.subscription(&topic, "rejected");
     let mut first = consume(&*site.bus(), &subscription).await;
@@ -69,6 +73,7 @@ pub(super) async fn a_rejected_message_does_not_come_again(site: &impl Site) {
 
 pub(super) async fn groups_are_independent(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["one", "other"]).await;
     let (one, other) = (site.subscription(&topic, "one"), site.subscription(&topic, "other"));
     site.bus().publish(&to(&topic), &messages(2, 10)).await.unwrap();
     let mut first = consume(&*site.bus(), &one).await;
@@ -101,6 +106,7 @@ pub(super) async fn a_new_group_can_begin_with_what_comes_next(site: &impl Site)
 
 pub(super) async fn a_member_that_dies_is_replaced(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["replaced"]).await;
     site.bus().publish(&to(&topic), &messages(4, 40)).await.unwrap();
     let subscription = site.subscription(&topic, "replaced");
     let mut first = consume(&*site.bus(), &subscription).await;
@@ -116,6 +122,7 @@ pub(super) async fn a_member_that_dies_is_replaced(site: &impl Site) {
 
 pub(super) async fn the_lag_is_what_is_not_settled(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["lag"]).await;
     site.bus().publish(&to(&topic), &messages(5, 50)).await.unwrap();
     let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "lag")).await;
     let taken = take(&mut *consumer, 50).await;
@@ -131,6 +138,7 @@ async fn lag_of(consumer: &mut dyn lantern_core::Consumer) -> u64 {
 
 pub(super) async fn a_receipt_of_an_earlier_session_settles_nothing(site: &impl Site) {
     let topic = site.topic();
+    site.begin(&topic, &["session"]).await;
     site.bus().publish(&to(&topic), &messages(1, 3)).await.unwrap();
     let subscription = site.subscription(&topic, "session");
     let mut consumer = consume(&*site.bus(), &subscription).await;

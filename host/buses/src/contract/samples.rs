@@ -14,7 +14,7 @@ use lantern_core::{
 use uuid::Uuid;
 
 /// Longer than anything takes; only a promise that is broken waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A variable that says where a server for tests is.
 pub(crate) fn variable(name: &str) -> String {

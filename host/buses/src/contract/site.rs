@@ -18,6 +18,21 @@ pub(crate) trait Site: Sync {
     /// Whether its topics have partitions.
     fn has_partitions(&self) -> bool;
 
+    /// Whether a topic keeps what was published before a group began.
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    /// Sees to it that groups get what is published from now on.
+    async fn begin(&self, topic: &Arc<str>, groups: &[&str]) {
+        if !self.keeps() {
+            for group in groups {
+                let consumer = self.bus().consume(&self.subscription(topic, group)).await.unwrap();
+                consumer.close().await.unwrap();
+            }
+        }
+    }
+
     /// A subscription to all of a topic.
     fn subscription(&self, topic: &Arc<str>, group: &str) -> Subscription {
         Subscription {

@@ -42,7 +42,7 @@ pub(super) fn read(record: &BorrowedMessage<'_>, reading: &Reading) -> Result<Me
     };
     let milliseconds = record.timestamp().to_millis().filter(|milliseconds| *milliseconds >= 0);
     let time = milliseconds.map_or_else(|| SystemClock.now(), |it| Timestamp(it.saturating_mul(1_000_000)));
-    let read = headers::read(pairs.iter().copied(), &body, &reading.absent(time));
+    let read = headers::read(pairs.iter().copied(), &[PREFIX], &body, &reading.absent(time));
     read.map_err(|invalid| {
         let mut undecodable = headers::undecodable(&invalid, key(), pairs.iter().copied(), body.clone());
         if record.payload().is_none() {

@@ -86,7 +86,7 @@ impl Member {
 
     fn delivery(&self, kept: &Kept, receipt: Receipt, redelivered: bool) -> Delivery {
         let headers = || kept.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let read = headers::read(headers(), &kept.body, &self.reading.absent(kept.time));
+        let read = headers::read(headers(), &[headers::PREFIX], &kept.body, &self.reading.absent(kept.time));
         let content = read
             .map_err(|invalid| headers::undecodable(&invalid, Some(kept.key.clone()), headers(), kept.body.clone()));
         Delivery { content, receipt, redelivered }

@@ -96,7 +96,7 @@ impl Entry {
         let others = || fields.iter().filter(|(name, _)| name != DATA).map(|(name, value)| (name.as_str(), &**value));
         let milliseconds = i64::try_from(self.id.0).unwrap_or(i64::MAX);
         let time = Timestamp(milliseconds.saturating_mul(1_000_000));
-        let read = headers::read(others(), &body, &reading.absent(time));
+        let read = headers::read(others(), &[PREFIX], &body, &reading.absent(time));
         Some(read.map_err(|invalid| headers::undecodable(&invalid, None, others(), body.clone())))
     }
 }

@@ -175,3 +175,13 @@ async fn a_reader_that_lost_its_lease_begins_anew() {
     consumer.close().await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), site.bus().check()).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_server_is_trusted_by_its_certificate() {
+    let url = variable("LANTERN_TEST_REDIS_TLS_URL");
+    let address = Address::read(super::NAME, url.trim_start_matches("rediss://"), super::PORT).unwrap();
+    let bus = |options: &str| Redis::open(&address, true, Options::read(super::NAME, Some(options)).unwrap()).unwrap();
+    bus(&format!("ca={}", variable("LANTERN_TEST_CA"))).check().await.unwrap();
+    let error = bus("").check().await.unwrap_err();
+    assert!(matches!(error, BusError::Tls { .. }), "{error}");
+}
