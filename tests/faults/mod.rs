@@ -1,5 +1,6 @@
 //! What must hold when things go wrong while the host works.
 
+mod buses;
 mod contention;
 mod kill;
 mod killed_swap;

@@ -1,6 +1,7 @@
 //! One file a promise.
 
 mod append;
+mod buses;
 mod command_line;
 mod commands;
 mod dead_letters;

@@ -1,5 +1,7 @@
 //! Events to append, as CloudEvents, and what a test asks of the log.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Host;
@@ -68,5 +70,17 @@ impl Host {
         let answer = self.get("/api/v1/events/export");
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
+    }
+
+    /// The ids of the log's events by stream, in order.
+    #[track_caller]
+    pub fn streams(&self) -> BTreeMap<String, Vec<String>> {
+        let mut streams: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in self.exported().lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| event[key].as_str().unwrap().to_owned();
+            streams.entry(text("subject")).or_default().push(text("id"));
+        }
+        streams
     }
 }

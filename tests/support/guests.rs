@@ -23,6 +23,7 @@ pub const MIRROR: &str = "mirror";
 pub const NODDING: &str = "nodding";
 pub const OTEL: &str = "otel";
 pub const POISON: &str = "poison";
+pub const PUBLISHER: &str = "publisher";
 pub const RECURSIVE: &str = "recursive";
 pub const RENAMER: &str = "renamer";
 pub const REQUESTER: &str = "requester";

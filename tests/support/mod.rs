@@ -2,6 +2,7 @@
 
 mod aggregates;
 pub mod artefacts;
+pub mod buses;
 pub mod cli;
 pub mod client;
 pub mod collector;

@@ -35,7 +35,7 @@ pub use context::Context;
 pub use event::{Event, EventId};
 pub use failure::Failure;
 pub use handler::Handler;
-pub use new_event::{NewEvent, emit};
+pub use new_event::{NewEvent, emit, publish};
 pub use process::Process;
 pub use projection::Projection;
 pub use rejection::Rejection;
@@ -57,7 +57,7 @@ pub mod exports {
 pub mod prelude {
     pub use crate::{Aggregate, Context, Handler, Projection, Rejection, Step, Upcaster};
     pub use crate::{Collection, Event, EventId, Failure, NewEvent, Process, Span, Time, TraceContext};
-    pub use crate::{config, emit, http, params, process, schedule, sql};
+    pub use crate::{config, emit, http, params, process, publish, schedule, sql};
     pub use crate::{debug, error, info, span, trace, warn};
     pub use serde::{Deserialize, Serialize};
 }

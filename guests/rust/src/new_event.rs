@@ -1,7 +1,7 @@
 //! Events a module asks for.
 
 use crate::bindings::lantern::module::types::{self, Payload};
-use crate::host::{emit as host, schedule};
+use crate::host::{emit as host, publish as buses, schedule};
 use crate::{Failure, Time, written};
 use serde::Serialize;
 use std::cell::Cell;
@@ -66,6 +66,11 @@ impl NewEvent {
         host::emit(stream.as_ref(), &self.into());
     }
 
+    /// Publishes the event to a topic of a bus once the call in hand succeeds; the stream keeps it in order with others.
+    pub fn publish(self, bus: impl AsRef<str>, topic: impl AsRef<str>, stream: impl AsRef<str>) {
+        buses::publish(bus.as_ref(), topic.as_ref(), stream.as_ref(), &self.into());
+    }
+
     /// Puts the event at the end of a stream at a time; what was scheduled under the key before is replaced.
     pub fn schedule(self, key: impl AsRef<str>, time: Time, stream: impl AsRef<str>) {
         schedule::emit_at(key.as_ref(), time.nanoseconds(), stream.as_ref(), &self.into());
@@ -105,5 +110,23 @@ impl From<NewEvent> for types::NewEvent {
 /// A permanent failure when the value has no name or is no JSON.
 pub fn emit<T: Serialize + ?Sized>(stream: impl AsRef<str>, event: &T) -> Result<(), Failure> {
     NewEvent::of(event)?.emit(stream);
+    Ok(())
+}
+
+/// Publishes an event to a topic of a bus, once the call in hand succeeds and what it emitted is in the log. For handlers; the
+/// deployment must grant the topic: `--grant publish=BUS/TOPIC`.
+///
+/// The bus has the name that the host's configuration gives it. The stream, `category-id`, is the message's subject and keeps
+/// it in order with others. The event does not go into this host's log.
+///
+/// # Errors
+/// A permanent failure when the value has no name or is no JSON; see [`emit`].
+pub fn publish<T: Serialize + ?Sized>(
+    bus: impl AsRef<str>,
+    topic: impl AsRef<str>,
+    stream: impl AsRef<str>,
+    event: &T,
+) -> Result<(), Failure> {
+    NewEvent::of(event)?.publish(bus, topic, stream);
     Ok(())
 }

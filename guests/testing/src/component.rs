@@ -9,7 +9,8 @@ use lantern_core::module::{Call, Cause, FailureKind, Library as _, Limits, Setti
 use lantern_core::read_model::ReadModelError;
 use lantern_core::{
     AggregateInstance, BatchView, Clock, Decision, Digest, Document, Draft, Event, EventType, Grants, Instance, Kind,
-    Metadata, Name, Payload, Position, StreamName, SystemClock, Timer, Timestamp, Value as Text, Version, View,
+    Metadata, Name, Payload, Position, Publication, Published, StreamName, SystemClock, Timer, Timestamp,
+    Value as Text, Version, View,
     aggregate::{Command, Decide},
     upcasting::{Form, UpcasterInstance},
 };
@@ -35,7 +36,9 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
 #[track_caller]
 pub(crate) fn processor(path: &Path, kind: &str, setup: &Setup) -> impl native::Processor + use<> {
     let kind = if kind == "handler" { Kind::Handler } else { Kind::Projection };
-    let settings = settings(kind, setup.config.clone());
+    let mut settings = settings(kind, setup.config.clone());
+    let topics = setup.topics.iter().map(|topic| topic.parse().unwrap_or_else(|error| panic!("{error}")));
+    settings.grants.publish = topics.collect();
     let module = load(path, async |digest| LIBRARY.load(digest, &settings).await);
     Processor {
         categories: module.description().categories.clone(),
@@ -151,6 +154,12 @@ impl native::Processor for Processor {
         let mut effects = Effects::default();
         let emitted = self.asked.emitted.iter();
         effects.emitted = emitted.map(|own| (own.stream.as_str().to_owned(), sample(&own.event))).collect();
+        for Publication { bus, destination, content } in &self.asked.published {
+            if let Published::Draft(own) = content {
+                let (bus, topic) = (bus.to_string(), destination.topic.to_string());
+                effects.published.push((bus, topic, own.stream.as_str().to_owned(), sample(&own.event)));
+            }
+        }
         for timer in &self.asked.timers {
             match timer {
                 Timer::Set { key, due, emission } => effects.scheduled.push(Scheduled {

@@ -11,6 +11,8 @@ pub(crate) struct Effects {
     pub(crate) scheduled: Vec<Scheduled>,
     /// The keys of schedules taken back.
     pub(crate) cancelled: Vec<String>,
+    /// Messages published: bus, topic, stream and event.
+    pub(crate) published: Vec<(String, String, String, Sample)>,
     /// Requests sent; empty where they cannot be watched.
     pub(crate) requests: Vec<Request>,
 }

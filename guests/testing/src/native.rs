@@ -25,8 +25,8 @@ pub(crate) trait Processor {
 /// A processor in this process.
 pub(crate) struct Native<P> {
     host: TestHost<P>,
-    /// How much was asked for before the last call: emitted, timers, requests.
-    before: (usize, usize, usize),
+    /// How much was asked for before the last call: emitted, timers, requests, messages.
+    before: (usize, usize, usize, usize),
 }
 
 impl<P> Native<P> {
@@ -37,7 +37,7 @@ impl<P> Native<P> {
         for Answer { method, url, status, body } in &setup.answers {
             host.answer(method, url, *status, body);
         }
-        Self { host, before: (0, 0, 0) }
+        Self { host, before: (0, 0, 0, 0) }
     }
 }
 
@@ -46,6 +46,8 @@ impl<P> Native<P> {
 pub(crate) struct Setup {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) answers: Vec<Answer>,
+    /// What it may publish to, each as `bus/topic`.
+    pub(crate) topics: Vec<String>,
 }
 
 /// What a request is answered with.
@@ -63,7 +65,8 @@ impl<P> Processor for Native<P> {
 
     fn handle(&mut self, stream: &str, event: &Sample, schema_version: u32, time: Time) -> Result<(), Failure> {
         let effects = self.host.effects();
-        self.before = (effects.emitted.len(), effects.timers.len(), self.host.requests().len());
+        let requests = self.host.requests().len();
+        self.before = (effects.emitted.len(), effects.timers.len(), requests, effects.published.len());
         let metadata = event.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>();
         self.host.set_time(time);
         self.host.set_metadata(&metadata);
@@ -83,6 +86,12 @@ impl<P> Processor for Native<P> {
                 .into_iter()
                 .skip(self.before.0)
                 .map(|(stream, event)| (stream, Sample::asked(event)))
+                .collect(),
+            published: all
+                .published
+                .into_iter()
+                .skip(self.before.3)
+                .map(|own| (own.bus, own.topic, own.stream, Sample::asked(own.event)))
                 .collect(),
             requests: self.host.requests().split_off(self.before.2),
             ..Effects::default()

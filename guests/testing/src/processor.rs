@@ -53,6 +53,13 @@ impl ProcessorTest {
         self
     }
 
+    /// The module is deployed with `--grant publish=bus/topic`. Needed where the component is tested; elsewhere everything is
+    /// granted.
+    pub fn topic(mut self, bus: &str, topic: &str) -> Self {
+        self.setup.topics.push(format!("{bus}/{topic}"));
+        self
+    }
+
     /// The events from here on happen at this time, as in `2026-03-02T09:15:00Z`; before, it is 2026-01-01T00:00:00Z.
     #[track_caller]
     pub fn at(mut self, time: &str) -> Self {
@@ -200,6 +207,21 @@ impl Handled {
         self
     }
 
+    /// These messages were published, each with its bus, topic and stream, in this order, and no others.
+    #[track_caller]
+    pub fn then_published<'a, S: Into<Sample>>(
+        self,
+        expected: impl IntoIterator<Item = (&'a str, &'a str, &'a str, S)>,
+    ) -> Self {
+        let shown = |bus: &str, topic: &str, stream: &str, event: &Sample| json!({ "bus": bus, "topic": topic, "stream": stream, "event": event.shown(self.versions) });
+        let expected =
+            expected.into_iter().map(|(bus, topic, stream, event)| shown(bus, topic, stream, &event.into())).collect();
+        let published = self.effects().published;
+        let actual = published.iter().map(|(bus, topic, stream, event)| shown(bus, topic, stream, event)).collect();
+        diff::check("the messages published", &expected, &actual);
+        self
+    }
+
     /// These requests were sent, in this order, and no others.
     #[track_caller]
     pub fn then_requested(self, expected: impl IntoIterator<Item = Request>) -> Self {
@@ -209,10 +231,14 @@ impl Handled {
         self
     }
 
-    /// Nothing was emitted, scheduled, taken back or sent.
+    /// Nothing was emitted, scheduled, taken back, published or sent.
     #[track_caller]
     pub fn then_no_effects(self) -> Self {
-        self.then_emitted::<Sample>([]).then_scheduled::<Sample>([]).then_cancelled([]).then_requested([])
+        self.then_emitted::<Sample>([])
+            .then_scheduled::<Sample>([])
+            .then_cancelled([])
+            .then_published::<Sample>([])
+            .then_requested([])
     }
 
     /// The event failed, for a reason with this text in it. Nothing it asked for takes effect.

@@ -38,10 +38,10 @@ impl Grants {
         !self.http.is_empty()
     }
 
-    /// Whether it may publish to a topic of a bus.
+    /// A topic of a bus, if it may publish to it.
     #[must_use]
-    pub fn has_topic(&self, bus: &str, topic: &str) -> bool {
-        self.publish.iter().any(|granted| granted.bus.as_str() == bus && granted.topic == topic)
+    pub fn topic(&self, bus: &str, topic: &str) -> Option<&BusTopic> {
+        self.publish.iter().find(|granted| granted.bus.as_str() == bus && granted.topic == topic)
     }
 }
 
@@ -273,8 +273,8 @@ mod tests {
         assert_eq!((topic.bus.as_str(), topic.topic.as_str()), ("main", "orders/v1"));
         assert_eq!(topic.to_string(), "main/orders/v1");
         let grants = Grants { publish: vec![topic], ..Grants::default() };
-        assert!(grants.has_topic("main", "orders/v1"));
-        assert!(!grants.has_topic("main", "orders") && !grants.has_topic("other", "orders/v1"));
+        assert_eq!(grants.topic("main", "orders/v1"), Some(&grants.publish[0]));
+        assert_eq!((grants.topic("main", "orders"), grants.topic("other", "orders/v1")), (None, None));
         for text in ["", "main", "main/", "/orders", "a b/orders"] {
             assert!(text.parse::<BusTopic>().is_err(), "{text}");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lantern_core::{
     Digest, Kind, Name, Position, State, StreamName, Subject,
+    grants::BusTopic,
     hosts::HostsError,
     journal::JournalError,
     log::{AppendError, LogError},
@@ -146,6 +147,17 @@ pub enum Refusal {
         route: Name,
         /// The bus.
         bus: Name,
+    },
+    /// A handler is to be granted a topic of a bus that the configuration does not have.
+    #[error(
+        "handler `{handler}` cannot be granted `{topic}`: the configuration has no bus `{}`, add a table `[[bus]]`",
+        topic.bus
+    )]
+    NoSuchBus {
+        /// The handler.
+        handler: Name,
+        /// What was to be granted.
+        topic: BusTopic,
     },
     /// A route has not set this aside.
     #[error("route `{route}` has no dead letter `{id}`: `lantern bus dead-letter list {route}` shows what is there")]

@@ -240,6 +240,10 @@ impl Supervisor {
         if deploy.kind == Kind::Projection && deploy.grants != Grants::default() {
             return Err(Refusal::NoGrants(deploy.name));
         }
+        let buses = &self.shared.ports.buses;
+        if let Some(topic) = deploy.grants.publish.iter().find(|topic| !buses.contains_key(&topic.bus)) {
+            return Err(Refusal::NoSuchBus { handler: deploy.name, topic: topic.clone() });
+        }
         let _one = self.shared.deploying.lock().await;
         self.follow().await?;
         self.vacant(&deploy.name)?;

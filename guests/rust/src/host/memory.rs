@@ -15,7 +15,7 @@ pub(crate) struct Memory {
     pub(crate) undo: Vec<(String, String, Option<String>)>,
     pub(crate) effects: Effects,
     /// How many effects there were when the call in hand began.
-    pub(crate) settled: (usize, usize),
+    pub(crate) settled: (usize, usize, usize),
     pub(crate) requests: Vec<Request>,
     /// What requests are answered with, each once: method, address and answer.
     pub(crate) answers: Vec<(String, String, Response)>,
@@ -32,6 +32,21 @@ pub struct Effects {
     pub emitted: Vec<(String, NewEvent)>,
     /// Changes to schedules.
     pub timers: Vec<Timer>,
+    /// Messages published.
+    pub published: Vec<Publication>,
+}
+
+/// A message for a bus.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The bus.
+    pub bus: String,
+    /// The topic.
+    pub topic: String,
+    /// The stream that keeps it in order.
+    pub stream: String,
+    /// The event it carries.
+    pub event: NewEvent,
 }
 
 /// A change to a handler's schedules.
@@ -83,13 +98,15 @@ impl Memory {
     /// A call begins: what was written and asked for before it stays.
     pub(crate) fn begin(&mut self) {
         self.undo.clear();
-        self.settled = (self.effects.emitted.len(), self.effects.timers.len());
+        let Effects { emitted, timers, published } = &self.effects;
+        self.settled = (emitted.len(), timers.len(), published.len());
     }
 
     /// Takes back what the call in hand wrote and asked for. The requests it sent cannot be taken back.
     pub(crate) fn undo(&mut self) {
         self.effects.emitted.truncate(self.settled.0);
         self.effects.timers.truncate(self.settled.1);
+        self.effects.published.truncate(self.settled.2);
         while let Some((collection, key, old)) = self.undo.pop() {
             let documents = self.collection(&collection);
             match old {
@@ -152,6 +169,16 @@ pub(crate) mod emit {
 
     pub(crate) fn emit(stream: &str, event: &NewEvent) {
         with(|memory| memory.effects.emitted.push((stream.to_owned(), event.clone())));
+    }
+}
+
+/// In place of the interface `publish`.
+pub(crate) mod publish {
+    use super::{NewEvent, Publication, with};
+
+    pub(crate) fn publish(bus: &str, topic: &str, stream: &str, event: &NewEvent) {
+        let (bus, topic, stream) = (bus.to_owned(), topic.to_owned(), stream.to_owned());
+        with(|memory| memory.effects.published.push(Publication { bus, topic, stream, event: event.clone() }));
     }
 }
 

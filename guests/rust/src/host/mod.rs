@@ -5,11 +5,11 @@ pub(crate) mod memory;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::{
-    handler::lantern::module::{emit, schedule},
+    handler::lantern::module::{emit, publish, schedule},
     lantern::module::{documents, sql},
     wasi::{config::store, logging::logging, otel::tracing},
 };
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::http::wasi as http;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use memory::{documents, emit, http, logging, schedule, sql, store, tracing};
+pub(crate) use memory::{documents, emit, http, logging, publish, schedule, sql, store, tracing};

@@ -4,6 +4,7 @@ mod documents;
 mod emit;
 mod logging;
 mod logs;
+mod publish;
 mod schedule;
 mod sql;
 mod store;
@@ -67,7 +68,7 @@ impl Audience {
 pub(crate) fn served() -> impl Iterator<Item = (&'static str, Audience)> {
     let all = [logging::NAME, store::NAME, tracing::NAME, logs::NAME];
     let all = all.into_iter().chain(TYPES).chain(wasi::NAMES).map(|name| (name, Audience::All));
-    let handlers = [emit::NAME, schedule::NAME].into_iter().chain(wasi::http::NAMES);
+    let handlers = [emit::NAME, schedule::NAME, publish::NAME].into_iter().chain(wasi::http::NAMES);
     let processors = [documents::NAME, sql::NAME].map(|name| (name, Audience::Processors));
     all.chain(processors).chain(handlers.map(|name| (name, Audience::Handlers)))
 }
@@ -77,6 +78,7 @@ pub(crate) fn needs(name: &str) -> Option<Granted> {
     match name.split_once('@').map_or(name, |(interface, _)| interface) {
         "lantern:module/emit" => Some(Granted::Emit),
         "lantern:module/schedule" => Some(Granted::Schedule),
+        "lantern:module/publish" => Some(Granted::Publish),
         "wasi:http/outgoing-handler" => Some(Granted::Http),
         _ => None,
     }
@@ -89,6 +91,8 @@ pub(crate) enum Granted {
     Emit,
     /// Scheduling events.
     Schedule,
+    /// Publishing messages.
+    Publish,
     /// Sending requests.
     Http,
 }
@@ -99,6 +103,7 @@ impl Granted {
         match self {
             Self::Emit => grants.emit,
             Self::Schedule => grants.schedule,
+            Self::Publish => !grants.publish.is_empty(),
             Self::Http => grants.has_http(),
         }
     }
@@ -108,6 +113,7 @@ impl Granted {
         match self {
             Self::Emit => "--grant emit",
             Self::Schedule => "--grant schedule",
+            Self::Publish => "--grant publish=BUS/TOPIC",
             Self::Http => "--http ORIGIN",
         }
     }
@@ -125,6 +131,7 @@ pub(crate) fn processors(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<G
     add_sql::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| &mut guest.state)?;
     emit::add(&mut linker)?;
     schedule::add(&mut linker)?;
+    publish::add(&mut linker)?;
     wasi::http::add(&mut linker)?;
     Ok(linker)
 }
@@ -191,9 +198,10 @@ mod tests {
     #[test]
     fn what_has_to_be_granted_is_served_to_handlers_only() {
         let granted = served().filter(|(name, _)| needs(name).is_some()).collect::<Vec<_>>();
-        assert_eq!(granted.len(), 3, "{granted:?}");
+        assert_eq!(granted.len(), 4, "{granted:?}");
         assert!(granted.iter().all(|(_, audience)| *audience == Audience::Handlers));
         let grants = Grants { emit: true, ..Grants::default() };
         assert!(Granted::Emit.by(&grants) && !Granted::Schedule.by(&grants) && !Granted::Http.by(&grants));
+        assert!(!Granted::Publish.by(&grants));
     }
 }

@@ -1,16 +1,17 @@
-//! The events a handler asks for, now and later: kept until the call succeeds.
+//! The events a handler asks for, now and later, and the messages it publishes: kept until the call succeeds.
 
 use std::sync::Arc;
 
 use lantern_core::{
-    Emission, StreamName, Timer, Timestamp,
+    Destination, Emission, Grants, Publication, Published, StreamName, Timer, Timestamp,
+    bus::Form,
     documents::MAX_KEY,
     module::{Failure, FailureKind},
 };
 
 use super::{Handed, Room, shown};
 
-/// How many events one call may emit, and how many changes to schedules it may ask for.
+/// How many events one call may emit, how many changes to schedules it may ask for, and how many messages it may publish.
 const MOST: usize = 1_000;
 
 /// The events a handler asks for. Outside of a call for an event it may not ask for any.
@@ -19,6 +20,7 @@ pub(crate) struct Emissions {
     is_open: bool,
     emitted: Vec<Emission>,
     timers: Vec<Timer>,
+    published: Vec<Publication>,
 }
 
 impl Emissions {
@@ -28,9 +30,10 @@ impl Emissions {
     }
 
     /// Ends the call and takes what it asked for.
-    pub(crate) fn end(&mut self) -> (Vec<Emission>, Vec<Timer>) {
+    pub(crate) fn end(&mut self) -> (Vec<Emission>, Vec<Timer>, Vec<Publication>) {
         self.is_open = false;
-        (std::mem::take(&mut self.emitted), std::mem::take(&mut self.timers))
+        let Self { emitted, timers, published, .. } = self;
+        (std::mem::take(emitted), std::mem::take(timers), std::mem::take(published))
     }
 
     /// Asks for an event.
@@ -60,6 +63,30 @@ impl Emissions {
     pub(crate) fn cancel(&mut self, room: &mut Room, key: Arc<str>) -> Result<(), Failure> {
         self.charge_key(room, &key)?;
         self.timers.push(Timer::Cancel { key });
+        Ok(())
+    }
+
+    /// Publishes an event to a topic of a bus, if that is granted.
+    pub(crate) fn publish(
+        &mut self,
+        room: &mut Room,
+        grants: &Grants,
+        (bus, topic): (Arc<str>, Arc<str>),
+        stream: Arc<str>,
+        event: Handed,
+    ) -> Result<(), Failure> {
+        self.check(self.published.len(), "messages")?;
+        let Some(granted) = grants.topic(&bus, &topic) else {
+            let (bus, topic) = (shown(&bus), shown(&topic));
+            return Err(limit(format!(
+                "the module publishes to `{bus}/{topic}`, which is not granted: deploy it with `--grant \
+                 publish={bus}/{topic}`"
+            )));
+        };
+        room.take(topic.len()).map_err(|most| too_much(&format!("the message to `{}`", shown(&topic)), most))?;
+        let content = Published::Draft(emission(room, stream, event)?);
+        let destination = Destination { topic, form: Form::Binary };
+        self.published.push(Publication { bus: granted.bus.clone(), destination, content });
         Ok(())
     }
 
@@ -123,14 +150,33 @@ mod tests {
         emissions.set(&mut room, "k".into(), Timestamp(7), "Order-2".into(), event("2")).unwrap();
         emissions.emit(&mut room, "Order-3".into(), event("3")).unwrap();
         emissions.cancel(&mut room, "k".into()).unwrap();
-        let (emitted, timers) = emissions.end();
+        let (emitted, timers, _) = emissions.end();
         assert_eq!(emitted.iter().map(|emission| emission.stream.as_str()).collect::<Vec<_>>(), ["Order-1", "Order-3"]);
         let [Timer::Set { key, due: Timestamp(7), emission }, Timer::Cancel { key: cancelled }] = &timers[..] else {
             panic!("two timers: {timers:?}")
         };
         assert_eq!((&**key, emission.stream.as_str(), &**cancelled), ("k", "Order-2", "k"));
         emissions.begin();
-        assert_eq!(emissions.end(), (Vec::new(), Vec::new()), "the next call begins anew");
+        assert_eq!(emissions.end(), (Vec::new(), Vec::new(), Vec::new()), "the next call begins anew");
+    }
+
+    #[test]
+    fn only_a_topic_that_is_granted_is_published_to() {
+        let (mut emissions, mut room) = open();
+        let grants = Grants { publish: vec!["main/orders".parse().unwrap()], ..Grants::default() };
+        let mut publish = |bus: &str, topic: &str| {
+            emissions.publish(&mut room, &grants, (bus.into(), topic.into()), "Order-1".into(), event("1"))
+        };
+        publish("main", "orders").unwrap();
+        for (bus, topic) in [("main", "other"), ("other", "orders"), ("main", "")] {
+            let refused = publish(bus, topic).unwrap_err();
+            assert!(refused.message.contains(&format!("`--grant publish={bus}/{topic}`")), "{refused}");
+        }
+        let (_, _, published) = emissions.end();
+        let [Publication { bus, destination, content: Published::Draft(emission) }] = &published[..] else {
+            panic!("one message: {published:?}")
+        };
+        assert_eq!((bus.as_str(), &*destination.topic, emission.stream.as_str()), ("main", "orders", "Order-1"));
     }
 
     #[test]

@@ -124,9 +124,9 @@ impl State {
 
     /// Closes what only a call for an event has: what it asked for.
     pub(crate) fn close(&mut self) -> Effects {
-        let (emitted, timers) = self.emissions.end();
+        let (emitted, timers, published) = self.emissions.end();
         self.sql.end();
-        Effects { writes: self.documents.end(), emitted, timers, published: Vec::new() }
+        Effects { writes: self.documents.end(), emitted, timers, published }
     }
 
     /// Ends the call: what it said meanwhile.

@@ -108,7 +108,7 @@ mod tests {
         let some = grants(&[Grant::Emit, Grant::Random], vec!["https://a.example".parse().unwrap()], vec![]);
         assert!(some.emit && some.random && !some.schedule && !some.time && some.has_http());
         let publishing = grants(&[Grant::read("publish=main/orders").unwrap()], vec![], vec![]);
-        assert!(publishing.has_topic("main", "orders") && !publishing.emit);
+        assert!(publishing.topic("main", "orders").is_some() && !publishing.emit);
         assert!(Grant::read("publish=main").is_err() && Grant::read("fly").is_err());
     }
 }

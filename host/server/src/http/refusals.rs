@@ -57,7 +57,7 @@ impl From<Refusal> for Problem {
                 .about(&subject)
                 .with("kind", subject.kind.as_str()),
             Refusal::Elsewhere { subject, host } => unavailable("elsewhere", detail).about(&subject).with("host", host),
-            Refusal::NoProcessor(_) | Refusal::NoGrants(_) => Self::invalid(detail),
+            Refusal::NoProcessor(_) | Refusal::NoGrants(_) | Refusal::NoSuchBus { .. } => Self::invalid(detail),
             Refusal::Exists(subject) => Self::conflict(exists(subject.kind), detail).about(&subject),
             Refusal::State { subject, state, .. } => {
                 let slug = if subject.kind == Kind::Handler { "handler-state" } else { "projection-state" };
