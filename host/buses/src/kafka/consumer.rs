@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 
 use super::{
@@ -53,6 +53,7 @@ pub(super) struct Member {
 /// The thread of the client.
 struct Thread {
     told: mpsc::Receiver<Told>,
+    failure: watch::Receiver<Option<BusError>>,
     client: Weak<Client>,
     /// Answered when the client has left the group.
     ended: oneshot::Receiver<()>,
@@ -119,12 +120,13 @@ fn start(
 ) -> Result<Thread, BusError> {
     shares.clear();
     let (sender, told) = mpsc::channel(WAITING);
+    let (failing, failure) = watch::channel(None);
     let watch = Watch {
         trouble: trouble.clone(),
         shares: shares.clone(),
         keeper: subscription.keeper,
         beginning: subscription.beginning,
-        post: Post::new(sender, Handle::current()),
+        post: Post::new(sender, failing, Handle::current()),
     };
     let newest = subscription.beginning == Beginning::Newest;
     let config = settings.consumer(&subscription.group, newest);
@@ -141,7 +143,7 @@ fn start(
         let _ = done.send(());
     });
     match thread {
-        Ok(_) => Ok(Thread { told, client: weak, ended }),
+        Ok(_) => Ok(Thread { told, failure, client: weak, ended }),
         Err(error) => {
             let reason = format!("its thread could not be started: {error}");
             Err(BusError::Unavailable { bus: settings.name.clone(), reason })
@@ -160,7 +162,15 @@ impl Consumer for Member {
             if !deliveries.is_empty() {
                 return Ok(Arrival::Messages(deliveries));
             }
-            match self.thread.told.recv().await {
+            let told = tokio::select! {
+                biased;
+                told = self.thread.told.recv() => told,
+                Ok(()) = self.thread.failure.changed() => match self.thread.failure.borrow_and_update().clone() {
+                    Some(error) => return Err(error),
+                    None => continue,
+                },
+            };
+            match told {
                 Some(Told::Messages(deliveries)) => {
                     self.trouble.over();
                     self.ready.extend(deliveries);
@@ -171,12 +181,14 @@ impl Consumer for Member {
                     return Ok(Arrival::Revoked(partitions));
                 }
                 Some(Told::Lost(partitions)) => return Ok(Arrival::Lost(partitions)),
-                Some(Told::Failed(error)) => return Err(error),
                 None => {
+                    let failure = self.thread.failure.borrow().clone();
                     let Self { settings, subscription, reading, trouble, shares, .. } = self;
                     self.thread = start(settings, subscription, reading, trouble, shares)?;
-                    let reason = "its client has ended, and a new one begins".into();
-                    return Err(BusError::Unavailable { bus: self.settings.name.clone(), reason });
+                    return Err(failure.unwrap_or_else(|| {
+                        let reason = "its client has ended, and a new one begins".into();
+                        BusError::Unavailable { bus: self.settings.name.clone(), reason }
+                    }));
                 }
             }
         }

@@ -22,7 +22,10 @@ use rdkafka::{
     message::{BorrowedMessage, Message as _},
     types::RDKafkaRespErr,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 use super::{
     binding,
@@ -52,7 +55,6 @@ pub(super) enum Told {
     Assigned(Vec<Partition>),
     Revoked(Vec<Partition>),
     Lost(Vec<Partition>),
-    Failed(BusError),
 }
 
 /// What the client's callbacks need.
@@ -64,10 +66,12 @@ pub(super) struct Watch {
     pub(super) post: Post,
 }
 
-/// What waits to be handed over, in its order.
+/// What waits to be handed over, in its order, and what is wrong at the moment.
 pub(super) struct Post {
     waiting: Mutex<Waiting>,
     sender: mpsc::Sender<Told>,
+    /// Not in a row with the rest: an outage has many errors, and each that is told late has somebody wait for nothing.
+    failure: watch::Sender<Option<BusError>>,
     runtime: Handle,
 }
 
@@ -79,8 +83,8 @@ struct Waiting {
 }
 
 impl Post {
-    pub(super) fn new(sender: mpsc::Sender<Told>, runtime: Handle) -> Self {
-        Self { waiting: Mutex::default(), sender, runtime }
+    pub(super) fn new(sender: mpsc::Sender<Told>, failure: watch::Sender<Option<BusError>>, runtime: Handle) -> Self {
+        Self { waiting: Mutex::default(), sender, failure, runtime }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -108,12 +112,20 @@ impl Post {
         waiting.told.push_back(told);
     }
 
+    /// Something is wrong, until a record comes.
+    fn fail(&self, error: BusError) {
+        self.failure.send_replace(Some(error));
+    }
+
     fn push_delivery(&self, delivery: Delivery, bytes: usize) {
         let mut waiting = self.waiting();
         let batch = waiting.batch;
         match waiting.told.back_mut() {
             Some(Told::Messages(deliveries)) => deliveries.push(delivery),
-            _ => waiting.told.push_back(Told::Messages(vec![delivery])),
+            _ => {
+                waiting.told.push_back(Told::Messages(vec![delivery]));
+                self.failure.send_if_modified(|failure| failure.take().is_some());
+            }
         }
         waiting.batch = (batch.0 + 1, batch.1 + bytes);
     }
@@ -203,7 +215,7 @@ fn take(client: &Client, record: &BorrowedMessage<'_>, reading: &Reading) {
     post.push_delivery(Delivery { content, receipt, redelivered: false }, record.payload_len() + record.key_len());
 }
 
-/// Hands an error over when it says something; answers whether the client is of no use any more.
+/// Tells an error when it says something; answers whether the client is of no use any more.
 fn failed(watch: &Watch, error: &KafkaError) -> bool {
     watch.trouble.heard(error);
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
@@ -219,7 +231,7 @@ fn failed(watch: &Watch, error: &KafkaError) -> bool {
         )
     );
     if fatal || matters {
-        watch.post.push(Told::Failed(watch.trouble.error(error)));
+        watch.post.fail(watch.trouble.error(error));
     } else {
         tracing::debug!("Kafka consumer: {error}");
     }
@@ -338,5 +350,28 @@ impl ConsumerContext for Watch {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         log(result, "commit");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lantern_core::bus::Undecodable;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_outage_with_many_errors_is_over_with_the_first_record() {
+        let ((sender, _told), (failing, failure)) = (mpsc::channel(1), watch::channel(None));
+        let post = Post::new(sender, failing, Handle::current());
+        for number in 0..100 {
+            post.fail(BusError::Unavailable { bus: "bus".into(), reason: format!("error {number}") });
+        }
+        assert!(failure.borrow().as_ref().unwrap().to_string().contains("error 99"), "only the last one is told");
+        let receipt = Receipt { partition: Partition(0), offset: Place::Number(0), session: 1 };
+        let (reason, body) = (String::new(), Bytes::new());
+        let content = Err(Undecodable { reason, key: None, headers: Vec::new(), body });
+        post.push_delivery(Delivery { content, receipt, redelivered: false }, 0);
+        assert_eq!(*failure.borrow(), None);
     }
 }
