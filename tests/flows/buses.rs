@@ -222,9 +222,9 @@ fn what_is_no_event_waits_for_an_operator() {
     let host = Host::start_with(HostOptions::default().bus(&Bus::Redis.url()).consuming(&topic));
     let event = "ce_specversion 1.0 ce_id 7 ce_source /shop ce_type Counted content-type application/json";
     redis(&[
-        &format!("XADD {topic} * {event} ce_subject nowhere data {{\"amount\":7}}"),
+        &format!("XADD {topic} * {event} ce_subject nowhere data '{{\"amount\":7}}'"),
         &format!("XADD {topic} * nonsense 1"),
-        &format!("XADD {topic} * {event} ce_subject Item-1 data {{\"amount\":8}}"),
+        &format!("XADD {topic} * {event} ce_subject Item-1 data '{{\"amount\":8}}'"),
     ]);
     host.wait_for_head(1);
     host.wait_for_route("in", "setting aside", |status| status["dead_letters"] == 2 && status["lag"] == 0);
