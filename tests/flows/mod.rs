@@ -2,6 +2,7 @@
 
 mod append;
 mod buses;
+mod binary_mode;
 mod command_line;
 mod commands;
 mod dead_letters;

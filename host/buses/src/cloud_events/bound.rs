@@ -77,10 +77,8 @@ pub fn read<'a>(
     body: &'a Bytes,
     absent: &Absent<'_>,
 ) -> Result<Message, Invalid> {
-    let envelope =
-        content_type.and_then(|it| it.get(..ENVELOPE.len())).is_some_and(|it| it.eq_ignore_ascii_case(ENVELOPE));
     let mut attributes = attributes.into_iter().peekable();
-    let (mut draft, data) = if envelope {
+    let (mut draft, data) = if is_envelope(content_type) {
         let content_type = content_type.unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case(STRUCTURED) {
@@ -93,19 +91,33 @@ pub fn read<'a>(
         // Some makers leave the content type of the envelope out, or write that of the data in its place.
         unmarked(body)?
     } else {
-        let mut draft = Draft::default();
-        if let Some(content_type) = content_type {
-            draft.set("datacontenttype".into(), Value::Text(content_type.into()))?;
-        }
-        for (name, value) in attributes {
-            draft.set(name, Value::Text(value))?;
-        }
-        let data = payload(&mut draft, body)?;
-        (draft, data)
+        binary(content_type, attributes, body)?
     };
     draft.forgive_trace();
     let (stream, event) = draft.finish(data, absent)?;
     Ok(Message { stream, event })
+}
+
+/// Whether a body of this content type holds attributes and data.
+pub(super) fn is_envelope(content_type: Option<&str>) -> bool {
+    content_type.and_then(|it| it.get(..ENVELOPE.len())).is_some_and(|it| it.eq_ignore_ascii_case(ENVELOPE))
+}
+
+/// The attributes and the data of an event in its binary form.
+pub(super) fn binary<'a>(
+    content_type: Option<&'a str>,
+    attributes: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    body: &Bytes,
+) -> Result<(Draft<'a>, Payload), Invalid> {
+    let mut draft = Draft::default();
+    if let Some(content_type) = content_type {
+        draft.set("datacontenttype".into(), Value::Text(content_type.into()))?;
+    }
+    for (name, value) in attributes {
+        draft.set(name, Value::Text(value))?;
+    }
+    let data = payload(&mut draft, body)?;
+    Ok((draft, data))
 }
 
 /// The event in a body that nothing says to hold one.

@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lantern_buses::cloud_events::CloudEvent;
-use lantern_core::{Event, EventId, Expected, Position, log::Direction, upcasting::Accepted};
+use lantern_core::{Event, EventId, Expected, Position, bus, log::Direction, upcasting::Accepted};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
 
 use super::{
-    Routes,
+    Routes, binary,
     door::Open,
     given::{Body, Path, Query},
     incoming::{self, AppendAnswer, Form, MAX_BODY, Target},
@@ -64,15 +64,24 @@ impl Believed {
 /// One event, a JSON array of events or JSON lines; all are appended in their order, or none. `subject` is the stream.
 /// An event without `id` gets one, an event without `time` gets the time of its arrival. Sending an id again with the
 /// same content answers with its place.
+///
+/// With headers that begin with `ce-` the request is one event in binary mode: each attribute is a header, percent-encoded,
+/// and the body is its data, of whatever `content-type`.
 #[utoipa::path(
     post,
     path = "/api/v1/events",
     tag = "events",
-    params(Believed, ("Prefer" = Option<String>, Header, description = "`return=minimal` leaves out the places")),
+    params(
+        Believed,
+        ("Prefer" = Option<String>, Header, description = "`return=minimal` leaves out the places"),
+        ("ce-type" = Option<String>, Header, description = "Binary mode: the event's type. Further attributes likewise"),
+        ("ce-subject" = Option<String>, Header, description = "Binary mode: the event's stream, percent-encoded"),
+    ),
     request_body(content(
         (shapes::CloudEvent = "application/cloudevents+json"),
         (Vec<shapes::CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
+        (Vec<u8> = "*/*"),
     )),
     responses((status = 200, description = "All events are in the log, on disk", body = AppendAnswer), Problem),
 )]
@@ -83,8 +92,9 @@ async fn append_events(
     Body(body): Body,
 ) -> Result<Json<AppendAnswer>, Problem> {
     let target = Target { stream: None, expected: believed.expected()? };
-    let mut answer = incoming::append(&host, body, incoming::form(&headers, Form::Json)?, target).await?;
-    if headers.get("prefer").is_some_and(|value| value == "return=minimal") {
+    let is_minimal = headers.get("prefer").is_some_and(|value| value == "return=minimal");
+    let mut answer = incoming::append(&host, body, incoming::form(headers, Form::Json)?, target).await?;
+    if is_minimal {
         answer.events.clear();
     }
     Ok(Json(answer))
@@ -204,15 +214,27 @@ async fn list_events(Open(host): Open, Query(pairs): Query<Vec<(String, String)>
 struct Shown {
     /// `true`: as it is stored. Else in its newest form, as modules see it that name no version.
     raw: Option<bool>,
+    /// `structured` (default): attributes and data are the body. `binary`: attributes are headers, data is the body.
+    #[param(value_type = Option<String>)]
+    form: Option<bus::Form>,
 }
 
 /// Shows one event.
+///
+/// In binary mode its attributes are headers `ce-…`, percent-encoded, its data is the body, and `content-type` is that of
+/// the data. An event that has no binary form is answered in structured mode all the same; `content-type` tells.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}",
     tag = "events",
     params(("id" = String, Path, description = "The event's UUID"), Shown),
-    responses((status = 200, description = "The event", body = shapes::CloudEvent), Problem),
+    responses(
+        (status = 200, description = "The event", content(
+            (shapes::CloudEvent = "application/cloudevents+json"),
+            (Vec<u8> = "*/*"),
+        )),
+        Problem,
+    ),
 )]
 async fn show_event(
     Open(host): Open,
@@ -224,7 +246,11 @@ async fn show_event(
         Problem::not_found(detail).with("id", id)
     })?;
     let event = if shown.raw == Some(true) { event } else { newest(&host, event).await? };
-    Ok(Json(CloudEvent::listing(&event)).into_response())
+    let event = CloudEvent::listing(&event);
+    Ok(match shown.form.unwrap_or(bus::Form::Structured) {
+        bus::Form::Binary => binary::answer(event),
+        bus::Form::Structured => binary::structured(event),
+    })
 }
 
 /// An event in its newest form. Upcasters are guests, so this runs where guests run.

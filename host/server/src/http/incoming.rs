@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
+    binary,
     door::closing,
     given::{media_type, unsupported},
     problem::Problem,
@@ -29,8 +30,8 @@ pub(crate) const MAX_BODY: usize = 64 * 1024 * 1024;
 /// A body of at least so many bytes is read on a thread where that may take its time.
 const LARGE: usize = 64 * 1024;
 
-/// How the events of a body are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the events of a request are written.
+#[derive(Debug)]
 pub(super) enum Form {
     /// One object, or an array of them.
     Json,
@@ -38,6 +39,8 @@ pub(super) enum Form {
     Lines,
     /// As `Json`, or an object with the array `events`.
     Wrapped,
+    /// One event: its attributes are these headers, its data is the body.
+    Binary(HeaderMap),
 }
 
 /// Where events go and what is believed about it.
@@ -79,9 +82,12 @@ pub(crate) struct Place {
     pub(crate) position: u64,
 }
 
-/// The form that the media type of a body says; `json` is that of JSON.
-pub(super) fn form(headers: &HeaderMap, json: Form) -> Result<Form, Problem> {
-    match media_type(headers).as_deref() {
+/// The form that the headers of a request say; `json` is that of JSON.
+pub(super) fn form(headers: HeaderMap, json: Form) -> Result<Form, Problem> {
+    if binary::is_meant(&headers) {
+        return Ok(Form::Binary(headers));
+    }
+    match media_type(&headers).as_deref() {
         None | Some("application/json" | "application/cloudevents+json" | "application/cloudevents-batch+json") => {
             Ok(json)
         }
@@ -95,9 +101,9 @@ pub(super) async fn append(host: &Host, body: Bytes, form: Form, target: Target)
     let now = host.clock.now();
     let stream = target.stream.clone();
     let events = if body.len() < LARGE {
-        events(&body, form, stream.as_ref(), now)
+        events(&body, &form, stream.as_ref(), now)
     } else {
-        let reading = tokio::task::spawn_blocking(move || events(&body, form, stream.as_ref(), now)).await;
+        let reading = tokio::task::spawn_blocking(move || events(&body, &form, stream.as_ref(), now)).await;
         // Only the end of the runtime keeps it from being read.
         reading.map_err(|_| closing())?
     }?;
@@ -150,24 +156,27 @@ fn in_runs(events: Vec<(StreamName, NewEvent)>, expected: Expected) -> Result<Ve
 }
 
 fn events(
-    body: &[u8],
-    form: Form,
+    body: &Bytes,
+    form: &Form,
     stream: Option<&StreamName>,
     now: Timestamp,
 ) -> Result<Vec<(StreamName, NewEvent)>, Problem> {
+    let absent = Absent { stream, category: None, time: now, id: Some(Uuid::now_v7) };
+    if let Form::Binary(headers) = form {
+        return binary::read(headers, body, &absent).map(|event| vec![event]);
+    }
     let text = std::str::from_utf8(body)
         .map_err(|error| Problem::invalid(format!("the body is no UTF-8 from byte {}", error.valid_up_to())))?;
     let texts = texts(text, form)?;
     if texts.len() > MAX_APPEND {
         return Err(AppendError::TooLarge(texts.len()).into());
     }
-    let absent = Absent { stream, category: None, time: now, id: Some(Uuid::now_v7) };
     let event = |(index, text): (usize, &str)| read(text, &absent).map_err(|invalid| at_index(&invalid, index));
     texts.into_iter().enumerate().map(event).collect()
 }
 
-/// The texts of the events in a body.
-fn texts(text: &str, form: Form) -> Result<Vec<&str>, Problem> {
+/// The texts of the events in a body that has all of them in it.
+fn texts<'a>(text: &'a str, form: &Form) -> Result<Vec<&'a str>, Problem> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Wrapped<'a> {
@@ -180,7 +189,7 @@ fn texts(text: &str, form: Form) -> Result<Vec<&str>, Problem> {
         Form::Lines => return Ok(text.lines().filter(|line| !line.trim().is_empty()).collect()),
         _ if text.trim_start().starts_with('[') => serde_json::from_str(text).map_err(whole)?,
         Form::Wrapped if is_wrapped(text) => serde_json::from_str::<Wrapped<'_>>(text).map_err(whole)?.events,
-        Form::Json | Form::Wrapped => return Ok(vec![text]),
+        _ => return Ok(vec![text]),
     };
     Ok(values.into_iter().map(RawValue::get).collect())
 }

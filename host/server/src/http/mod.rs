@@ -3,6 +3,7 @@
 //! Routes are documented where they are written: the OpenAPI document is made from them and cannot miss one.
 
 mod aggregates;
+mod binary;
 mod buses;
 mod changes;
 mod commands;

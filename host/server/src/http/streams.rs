@@ -29,7 +29,7 @@ pub(super) fn routes() -> Routes {
 /// Appends events to a stream.
 ///
 /// The events are CloudEvents whose `subject` may be left out, so `type` and `data` are enough: an object with the
-/// array `events`, or as in `POST /api/v1/events`.
+/// array `events`, or as in `POST /api/v1/events`, binary mode included.
 #[utoipa::path(
     post,
     path = "/api/v1/streams/{stream}/events",
@@ -46,7 +46,7 @@ async fn append_to_stream(
     Body(body): Body,
 ) -> Result<Json<AppendAnswer>, Problem> {
     let target = Target { stream: Some(stream), expected: believed.expected()? };
-    incoming::append(&host, body, incoming::form(&headers, Form::Wrapped)?, target).await.map(Json)
+    incoming::append(&host, body, incoming::form(headers, Form::Wrapped)?, target).await.map(Json)
 }
 
 /// Which events of a stream to read.

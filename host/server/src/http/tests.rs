@@ -97,6 +97,48 @@ async fn events_of_a_stream_need_no_subject_in_whatever_form_they_come() {
 }
 
 #[tokio::test]
+async fn an_event_in_binary_mode_goes_in_and_out() {
+    let served = Served::open().await;
+    let path = "/api/v1/streams/A-1/events";
+    let place =
+        served.post_as(path, "text/plain", ("ce-type", "Ge%C3%A4ndert"), "data").await.is(200)["events"][0].clone();
+    let id = place["id"].as_str().unwrap();
+    let answer = served.get(&format!("/api/v1/events/{id}?form=binary")).await;
+    let header = |name| answer.headers.get(name).map(|value: &reqwest::header::HeaderValue| value.to_str().unwrap());
+    assert_eq!((header("content-type"), header("ce-type")), (Some("text/plain"), Some("Ge%C3%A4ndert")));
+    assert_eq!((header("ce-id"), header("ce-subject"), header("ce-position")), (Some(id), Some("A-1"), Some("1")));
+    assert_eq!(answer.is(200), "data");
+    let answer = served.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!(answer.headers["content-type"], "application/cloudevents+json");
+    assert_eq!(answer.is(200)["type"], "Geändert");
+    served.get(&format!("/api/v1/events/{id}?form=avro")).await.problem(422, "invalid-request");
+}
+
+#[tokio::test]
+async fn a_refusal_of_binary_mode_names_the_header() {
+    let served = Served::open().await;
+    let post = |header, body| served.post_as("/api/v1/events", "application/json", header, body);
+    let problem = post(("ce-type", "T"), "{}").await.problem(422, "invalid-event");
+    assert_eq!((&problem["header"], &problem["field"]), (&json!("ce-subject"), &json!("subject")));
+    assert!(problem["detail"].as_str().unwrap().contains("the header `ce-subject` is missing"), "{problem}");
+    let problem = post(("ce-type", "T"), "{").await.problem(422, "invalid-event");
+    assert!(problem["detail"].as_str().unwrap().contains("the body is no JSON"), "{problem}");
+    // A batch whose sender repeats an attribute for those who hand it on.
+    let (batch, event) = ("application/cloudevents-batch+json", json!([{ "type": "T", "subject": "A-1" }]));
+    served.post_as("/api/v1/events", batch, ("ce-type", "T"), &event.to_string()).await.is(200);
+}
+
+#[tokio::test]
+async fn an_event_without_a_binary_form_is_answered_in_the_other() {
+    let served = Served::open().await;
+    let event = json!({ "id": "a", "type": "T", "subject": "A-1", "datacontenttype": "application/json", "data_base64": "ew==" });
+    let place = served.post("/api/v1/events", &event).await.is(200)["events"][0].clone();
+    let answer = served.get(&format!("/api/v1/events/{}?form=binary", place["id"].as_str().unwrap())).await;
+    assert_eq!(answer.headers["content-type"], "application/cloudevents+json");
+    assert_eq!(answer.is(200)["data_base64"], "ew==");
+}
+
+#[tokio::test]
 async fn a_duplicate_is_named_by_its_index() {
     let served = Served::open().await;
     let event = |id: &str, data: u8| json!({ "id": id, "type": "T", "subject": "A-1", "data": data });

@@ -64,6 +64,17 @@ proptest! {
     }
 
     #[test]
+    fn an_event_is_the_same_over_http(event in events()) {
+        let mut headers = Vec::new();
+        let bound = http::write(CloudEvent::exchange(&event), |name, value| headers.push((name, value.to_owned())));
+        prop_assert!(headers.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic())));
+        headers.push(("content-type".into(), bound.content_type.into()));
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let (stream, new) = http::read(headers, &bound.body, &strict()).unwrap();
+        prop_assert_eq!(Message { stream, event: new }, message(&event));
+    }
+
+    #[test]
     fn headers_of_http_keep_every_value(text in any::<String>()) {
         let encoded = http::encode(&text);
         prop_assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic()));
