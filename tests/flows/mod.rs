@@ -1,8 +1,8 @@
 //! One file a promise.
 
 mod append;
-mod buses;
 mod binary_mode;
+mod buses;
 mod command_line;
 mod commands;
 mod dead_letters;
@@ -16,6 +16,7 @@ mod neighbours;
 mod new_project;
 mod operations;
 mod orders;
+mod other_makers;
 mod outgoing;
 mod read;
 mod rebuild;

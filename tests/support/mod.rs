@@ -15,6 +15,7 @@ pub mod orders;
 pub mod output;
 pub mod processors;
 mod projections;
+pub mod python;
 pub mod servers;
 pub mod sites;
 pub mod wait;

@@ -5,6 +5,7 @@ mod ci;
 mod demo;
 mod guests;
 mod packages;
+mod python;
 mod repository;
 mod services;
 mod tests;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    guests, packages,
+    guests, packages, python,
     repository::{self, Repository},
     services::ForTests,
 };
@@ -17,11 +17,13 @@ pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
     guests::test(repository)?;
     println!("Building the host and its tests");
     build(repository)?;
+    let python = python::equip(repository)?;
     println!("Starting the servers that tests need");
     let services = ForTests::start(repository)?;
     println!("Testing the host");
     let mut command = repository.cargo("test");
-    let tested = repository::run(command.arg("--workspace").args(arguments).envs(services.variables()));
+    command.arg("--workspace").args(arguments).envs(services.variables()).env(python::VARIABLE, python);
+    let tested = repository::run(&mut command);
     let ended = services.end();
     tested.and(ended)
 }
