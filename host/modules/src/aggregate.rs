@@ -16,17 +16,14 @@ use serde_json::value::RawValue;
 use wasmtime::{Store, component::ResourceAny};
 
 use crate::{
-    bindings::{
-        aggregate::{Aggregate, AggregatePre, exports::lantern::module::aggregates as wit},
-        processor::lantern::module::types,
-    },
+    bindings::aggregate::{Aggregate, AggregatePre, exports::lantern::module::aggregates as wit},
     described,
     guest::Guest,
-    lifted::new_event,
+    lifted::NewEvent,
     lowered::{command, context, with_events, with_pairs},
     ready::Ready,
     running::Running,
-    state::{Deployment, Moment, cut},
+    state::{Deployment, Handed, Moment, cut},
 };
 
 /// The most events, and the most bytes of data, that one call takes: the deadline is for each such page, and of the news
@@ -253,11 +250,11 @@ fn page(events: &[Event]) -> usize {
 }
 
 /// The events a module decided on, where they keep the rules.
-fn accepted(events: Vec<types::NewEvent>) -> Result<Decision, Failure> {
+fn accepted(events: Vec<NewEvent>) -> Result<Decision, Failure> {
     if events.len() > MAX_APPEND {
         return Err(broken(&format!("decided on {} events: at most {MAX_APPEND} are allowed", events.len())));
     }
-    let drafts = events.into_iter().map(|event| new_event(event).check()).collect::<Result<_, _>>();
+    let drafts = events.into_iter().map(|event| Handed::from(event).check()).collect::<Result<_, _>>();
     drafts.map(Decision::Accepted).map_err(|reason| broken(&format!("decided on an event that cannot be: {reason}")))
 }
 

@@ -16,6 +16,12 @@ pub mod processor {
     });
 }
 
+/// The types of aggregates: those of processors, but that what is decided on is handed on without copies.
+pub mod decided {
+    pub use super::processor::lantern::module::types::*;
+    pub use crate::lifted::NewEvent;
+}
+
 /// Aggregates.
 pub mod aggregate {
     wasmtime::component::bindgen!({
@@ -24,7 +30,7 @@ pub mod aggregate {
         imports: { default: trappable },
         ownership: Borrowing { duplicate_if_necessary: true },
         with: {
-            "lantern:module/types": crate::bindings::processor::lantern::module::types,
+            "lantern:module/types": crate::bindings::decided,
             "wasi:clocks/wall-clock": wasmtime_wasi::p2::bindings::clocks::wall_clock,
             "wasi:config/store": crate::bindings::processor::wasi::config::store,
             "wasi:logging/logging": crate::bindings::processor::wasi::logging::logging,

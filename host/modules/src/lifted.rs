@@ -1,5 +1,7 @@
 //! What modules hand over and answer with, as the state knows it.
 
+#![expect(unreachable_pub, reason = "the generated bindings show these types, and nobody outside sees either")]
+
 use std::sync::Arc;
 
 use wasmtime::component::{ComponentType, Lift};
@@ -12,7 +14,7 @@ use crate::{
 /// The record `new-event`, whose texts are handed on without copies.
 #[derive(ComponentType, Lift)]
 #[component(record)]
-pub(crate) struct NewEvent {
+pub struct NewEvent {
     #[component(name = "event-type")]
     event_type: Arc<str>,
     #[component(name = "schema-version")]
@@ -26,7 +28,7 @@ pub(crate) struct NewEvent {
 /// The variant `payload`.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
-pub(crate) enum Payload {
+pub enum Payload {
     #[component(name = "json")]
     Json(Arc<str>),
     #[component(name = "bytes")]
@@ -42,13 +44,6 @@ impl From<NewEvent> for Handed {
         };
         Self { event_type, schema_version, content_type, content, metadata }
     }
-}
-
-/// An event a module answers with.
-pub(crate) fn new_event(event: types::NewEvent) -> Handed {
-    let types::NewEvent { event_type, schema_version, content_type, data, metadata } = event;
-    let (event_type, content_type, content) = (event_type.into(), content_type.map(Arc::from), content(data));
-    Handed { event_type, schema_version, content_type, content, metadata }
 }
 
 /// The content of a payload.
