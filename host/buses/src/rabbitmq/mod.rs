@@ -11,7 +11,9 @@
 //! The path of the URL is the virtual host, `/` when there is none. Several hosts are tried one after the other.
 //!
 //! **Publishing.** The exchange is durable and has the name of the topic. The routing key is `category.type`, cut off at
-//! 255 bytes. Messages are persistent, and a call is answered when the broker has confirmed all of them.
+//! 255 bytes. Messages are persistent, and a call is answered when the broker has confirmed all of them. A queue to which
+//! a policy gives `overflow: reject-publish` breaks the order of a stream when it is full: it refuses a message and takes
+//! the next, and the first one comes again behind it.
 //!
 //! **Consuming.** The queue is durable and is called `<exchange>.<group>`. An exchange keeps nothing: a group gets what is
 //! published after its queue was made, wherever its subscription would begin. Several consumers of a group take turns:

@@ -7,7 +7,7 @@ use lantern_core::{BusError, Destination, Message};
 use lapin::{
     Channel, Confirmation, Connection, ExchangeKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 use tokio::{sync::Mutex, time::timeout};
 
@@ -38,6 +38,8 @@ struct Line {
     channel: Channel,
     /// The exchanges that were declared on it.
     exchanges: Mutex<BTreeSet<Arc<str>>>,
+    /// Exchanges and keys of messages that queues took.
+    routed: Mutex<BTreeSet<(Arc<str>, ShortString)>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -59,7 +61,8 @@ impl Publisher {
         let connection = self.connections.connect("publisher").await?;
         let channel = self.connections.ask(connection.create_channel()).await?;
         self.connections.ask(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        let made = Arc::new(Line { connection, channel, exchanges: Mutex::default() });
+        let made = Line { connection, channel, exchanges: Mutex::default(), routed: Mutex::default() };
+        let made = Arc::new(made);
         Ok(line.insert(made).clone())
     }
 
@@ -100,7 +103,9 @@ impl Publisher {
         self.declare(line, &destination.topic).await?;
         let exchange = short(&destination.topic);
         let options = BasicPublishOptions { mandatory: self.settings.mandatory, ..BasicPublishOptions::default() };
-        for messages in messages.chunks(UNCONFIRMED) {
+        let mut left = messages;
+        while !left.is_empty() {
+            let (messages, rest) = left.split_at(self.at_once(line, &destination.topic, left).await);
             let confirmed = async {
                 let mut confirms = Vec::with_capacity(messages.len());
                 for message in messages {
@@ -116,8 +121,26 @@ impl Publisher {
             for (confirmation, message) in confirmations.into_iter().zip(messages) {
                 self.confirmed(&confirmation, message)?;
             }
+            if let [first, ..] = messages
+                && self.settings.mandatory
+            {
+                line.routed.lock().await.insert((destination.topic.clone(), binding::routing_key(first)));
+            }
+            left = rest;
         }
         Ok(())
+    }
+
+    /// How many messages are to be on their way at once. Where a queue has to take each, the first one with a key goes
+    /// alone: were it returned while later ones found a queue that was made just then, these would stand before it.
+    async fn at_once(&self, line: &Line, topic: &Arc<str>, messages: &[Message]) -> usize {
+        let most = messages.len().min(UNCONFIRMED);
+        if !self.settings.mandatory {
+            return most;
+        }
+        let routed = line.routed.lock().await;
+        let known = |message: &&Message| routed.contains(&(topic.clone(), binding::routing_key(message)));
+        messages.iter().take(most).take_while(known).count().max(1)
     }
 
     fn confirmed(&self, confirmation: &Confirmation, message: &Message) -> Result<(), BusError> {

@@ -98,6 +98,10 @@ fn arguments(settings: Settings, topic: &str, queue: &str) -> FieldTable {
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut arguments = FieldTable::default();
     arguments.insert(short("x-queue-type"), text(if settings.quorum { "quorum" } else { "classic" }));
+    if settings.quorum {
+        // From version 4 on the broker sets a message aside by itself that came back 20 times, as it does when hosts die.
+        arguments.insert(short("x-delivery-limit"), AMQPValue::LongInt(i32::MAX));
+    }
     arguments.insert(short("x-single-active-consumer"), AMQPValue::Boolean(true));
     arguments.insert(short("x-dead-letter-exchange"), text(&dead_letter_exchange(topic)));
     arguments.insert(short("x-dead-letter-routing-key"), text(queue));

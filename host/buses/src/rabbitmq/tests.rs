@@ -189,6 +189,25 @@ async fn a_message_without_a_queue_is_an_error_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_overtakes_a_message_that_no_queue_takes() {
+    let site = OnRabbit::with("mandatory=true");
+    let topic = site.topic();
+    let sent = messages(3, 40);
+    let bus = site.bus();
+    let publishing = async { while bus.publish(&to(&topic), &sent).await.is_err() {} };
+    let consuming = async {
+        // The queue is made while messages are on their way.
+        let mut consumer = consume(&*bus, &site.subscription(&topic, "late")).await;
+        let taken = take_all(&mut *consumer, 40).await;
+        consumer.close().await.unwrap();
+        taken
+    };
+    let (taken, ()) = tokio::join!(consuming, publishing);
+    assert_eq!(taken[0], sent[0]);
+    contract::assert_in_order(&taken);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_of_another_kind_is_refused() {
     let (classic, quorum) = (OnRabbit::with(""), OnRabbit::with("queue=quorum"));
     let topic = classic.topic();

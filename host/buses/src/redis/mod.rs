@@ -18,7 +18,7 @@
 //! **Durability.** Redis acknowledges what is in its memory. Whether that survives a crash is the server's to decide:
 //! `appendonly yes` with `appendfsync always` keeps every entry, `everysec` may lose the last second. Trimming drops
 //! entries no matter who has read them, so `maxlen` is to be larger than any backlog; entries that went before a group had
-//! them are reported in the log.
+//! them are counted and told in the log, as an error.
 
 mod connection;
 mod consumer;

@@ -82,8 +82,8 @@ enum Read {
     Other(Duration),
     /// The lease was free and is taken; this entry is the last that was delivered to the group.
     Taken(String),
-    /// Entries.
-    Mine(Vec<Entry>),
+    /// Entries, and how many were trimmed before the group had them.
+    Mine { entries: Vec<Entry>, trimmed: u64 },
 }
 
 /// Nobody wants the entries any more.
@@ -178,7 +178,7 @@ impl Reader {
                     }
                 }
                 // The lease is left from a connection that broke; a session begins only when it is taken.
-                Read::Mine(_) => {
+                Read::Mine { .. } => {
                     let release = self.script(RELEASE, &[self.token.as_str()]);
                     let _: Value = self.ask(&mut connection, &release).await?;
                 }
@@ -255,7 +255,14 @@ impl Reader {
 
     fn mine(&self, read: Read) -> Result<Vec<Entry>, End> {
         match read {
-            Read::Mine(entries) => Ok(entries),
+            Read::Mine { entries, trimmed } => {
+                if trimmed > 0 {
+                    tracing::error!(stream = %self.stream, group = %self.group, trimmed,
+                        "entries were trimmed before the group had them, it will never see them: raise `maxlen` in the \
+                         URL of the bus that publishes");
+                }
+                Ok(entries)
+            }
             // Somebody else may have read in between: what the group has left is to be read from the start.
             Read::Other(_) | Read::Taken(_) => Err(End::Lost),
         }
@@ -264,13 +271,13 @@ impl Reader {
     async fn read(&self, connection: &mut MultiplexedConnection, count: usize, from: &str) -> Result<Read, BusError> {
         let lease = self.settings.lease.as_millis().to_string();
         let script = self.script(READ, &[&self.token, &lease, &self.group, &count.to_string(), from]);
-        let (status, rest): (String, Value) = self.ask(connection, &script).await?;
+        let (status, rest, trimmed): (String, Value, u64) = self.ask(connection, &script).await?;
         let read = match (status.as_str(), rest) {
             ("other", Value::Int(left)) => Some(Read::Other(Duration::from_millis(u64::try_from(left).unwrap_or(0)))),
             ("taken", Value::BulkString(last)) => {
                 entry::id(&last).map(|(time, count)| Read::Taken(format!("{time}-{count}")))
             }
-            ("mine", entries) => Entry::of_stream(entries).map(Read::Mine),
+            ("mine", entries) => Entry::of_stream(entries).map(|entries| Read::Mine { entries, trimmed }),
             _ => None,
         };
         read.ok_or_else(|| self.strange())
@@ -303,5 +310,53 @@ impl Reader {
     fn strange(&self) -> BusError {
         let reason = "it answered in a way that no Redis from 7.0 on does".into();
         BusError::Unavailable { bus: self.connections.name().into(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        address::{Address, Options},
+        contract::variable,
+        redis::{NAME, PORT, Redis},
+    };
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_trimmed_before_the_group_had_it_is_told_once() {
+        let url = variable("LANTERN_TEST_REDIS_URL");
+        let address = Address::read(NAME, url.strip_prefix("redis://").unwrap(), PORT).unwrap();
+        let Redis { connections, settings } = Redis::open(&address, false, Options::read(NAME, None).unwrap()).unwrap();
+        let (stream, group): (Arc<str>, Arc<str>) = (format!("trimmed-{}", Uuid::new_v4()).into(), "behind".into());
+        create_group(&connections, &stream, &group, "0").await.unwrap();
+        let add = async |count: u64| {
+            for _ in 0..count {
+                connections.run::<()>(cmd("XADD").arg(&*stream).arg("*").arg("field").arg(1)).await.unwrap();
+            }
+        };
+        let trim = async |left: u64| {
+            connections.run::<()>(cmd("XTRIM").arg(&*stream).arg("MAXLEN").arg("=").arg(left)).await.unwrap();
+        };
+        let (batches, _waiting) = mpsc::channel(1);
+        let reader = Reader::new(connections.clone(), settings, (stream.clone(), group), batches);
+        let mut connection = connections.own(Duration::from_secs(1)).await.unwrap();
+        let mut read = async || match reader.read(&mut connection, COUNT, ">").await.unwrap() {
+            Read::Mine { entries, trimmed } => (entries.len(), trimmed),
+            Read::Taken(_) => (0, 0),
+            Read::Other(_) => panic!("nobody else reads"),
+        };
+        read().await;
+        add(5).await;
+        assert_eq!(read().await, (5, 0));
+        trim(2).await;
+        add(4).await;
+        assert_eq!(read().await, (4, 0), "what is gone was read");
+        add(6).await;
+        trim(2).await;
+        assert_eq!(read().await, (2, 4), "four went before they were read");
+        add(1).await;
+        trim(1).await;
+        assert_eq!(read().await, (1, 0), "it was told");
+        connections.run::<()>(cmd("DEL").arg(&*stream)).await.unwrap();
     }
 }
