@@ -197,7 +197,7 @@ fn wrong_credentials_are_told_and_never_shown() {
     let listed = host.cli(&["bus", "list"]);
     assert!(listed.ok().contains("credentials"), "{}", listed.stdout);
     let shown =
-        [listed.stdout.clone(), host.get("/metrics").body, host.get("/api/v1/buses").body, host.output().tail()];
+        [listed.stdout, host.get("/metrics").body, host.get("/api/v1/buses").body, host.output().tail()];
     for text in shown {
         assert!(!text.contains("not-the-password"), "{text}");
     }
