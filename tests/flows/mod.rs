@@ -21,6 +21,7 @@ mod outgoing;
 mod read;
 mod rebuild;
 mod schedules;
+mod secured;
 mod shutdown;
 mod start;
 mod swap;

@@ -47,11 +47,22 @@ impl Bus {
     /// The URL of the server that all tests share.
     #[track_caller]
     pub fn url(self) -> String {
-        let variable = self.variable();
-        let value = env::var(variable).unwrap_or_else(|_| {
-            panic!("{variable} is not set: run the tests with `cargo xtask test`, or `cargo xtask services up` first")
-        });
-        self.url_of(&value)
+        self.url_of(&variable(self.variable()))
+    }
+
+    /// The URL of the same server over TLS, where every client has a password. Its certificate has an issuer that only tests
+    /// know.
+    #[track_caller]
+    pub fn secure_url(self) -> String {
+        match self {
+            Self::Redis => format!("{}?lease=1000", variable("LANTERN_TEST_REDIS_TLS_URL")),
+            Self::RabbitMq => format!("{}?mandatory=true", variable("LANTERN_TEST_RABBITMQ_TLS_URL")),
+            Self::Kafka => {
+                let [user, password, brokers] =
+                    ["USER", "PASSWORD", "TLS_BROKERS"].map(|name| variable(&format!("LANTERN_TEST_KAFKA_{name}")));
+                format!("kafka://{user}:{password}@{brokers}?tls=true&sasl=scram-sha-512")
+            }
+        }
     }
 
     /// The URL of a server of the test's own.
@@ -59,6 +70,14 @@ impl Bus {
     pub fn url_at(self, server: &Server) -> String {
         self.url_of(server.variable(self.variable()))
     }
+}
+
+/// A variable that leads to a server.
+#[track_caller]
+pub fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run the tests with `cargo xtask test`, or `cargo xtask services up` first")
+    })
 }
 
 /// A name that no other test uses.
