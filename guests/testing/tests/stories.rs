@@ -43,6 +43,7 @@ impl Handler for Courier {
                     http::Request::post(URL).json(&serde_json::json!({ "weight": weight }))?.send()?.success()?;
                 let Booking { number } = answer.json()?;
                 BOOKINGS.save(id, &number)?;
+                publish("main", "parcels", "Parcel-1", &Asked::Booked { number: number.clone() })?;
                 NewEvent::of(&Asked::Booked { number })?.with_metadata("weight", weight.to_string()).emit("Booking-1");
                 let patience = std::time::Duration::from_secs(config::get_or("patience", 60)?);
                 BOOKINGS.time_out_after(patience, event, id, "Booking-1", &Asked::Overdue)
@@ -66,6 +67,7 @@ fn a_handler_is_told_what_it_does() {
         .then_requested([http::Request::post(URL).body("application/json", r#"{"weight":5}"#)])
         .then_emitted([("Booking-1", event("Booked", json!({ "number": "A7" })).version(3).metadata("weight", "5"))])
         .then_scheduled([("bookings/1", "2026-03-02T09:16:30Z", "Booking-1", Asked::Overdue)])
+        .then_published([("main", "parcels", "Parcel-1", Asked::Booked { number: "A7".into() })])
         .then_documents("bookings", json!({ "1": "A7" }));
 }
 
