@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Host, HostOptions,
     buses::{Bus, topic},
-    collector::Collector,
+    collector::{Collector, Span},
     events::{amounts, event, id},
     guests,
     servers::Server,
@@ -93,6 +93,58 @@ fn one_trace_runs_through_rabbitmq() {
 #[test]
 fn one_trace_runs_through_kafka() {
     one_trace_across_two_hosts(Bus::Kafka);
+}
+
+/// Messages that waited belong to the batch that sends or takes them, and link to what they come from; those that did not
+/// wait are its children. One way or the other each message leads from the append on one host to the append on the other.
+fn each_message_of_a_batch_is_traced(bus: Bus) {
+    const COUNT: u64 = 40;
+    let (collector, topic) = (Collector::grpc(), topic());
+    let from = Host::start_with(traced(&collector, "from").bus(&bus.url()).publishing(&topic));
+    from.cli(&["bus", "pause", "out"]).ok();
+    let body = Value::from(amounts(1, COUNT, 3)).to_string();
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let headers = [("content-type", "application/cloudevents-batch+json"), ("traceparent", traceparent.as_str())];
+    from.send("POST", "/api/v1/events", &headers, body.as_bytes()).ok();
+    from.cli(&["bus", "resume", "out"]).ok();
+    let to = Host::start_with(traced(&collector, "to").bus(&bus.url()).consuming(&topic));
+    to.wait_for_head(COUNT);
+
+    let append = collector.span(TRACE, APPEND);
+    let comes_from = |span: &Span, other: &Span| {
+        let ids = (other.trace_id.clone(), other.span_id.clone());
+        (span.trace_id == ids.0 && span.parent == ids.1) || span.links.contains(&ids)
+    };
+    let found = |name: &str, id: &str, is: &dyn Fn(&Span) -> bool| {
+        wait::until(&format!("the span `{name}` of message {id}"), || {
+            let spans = collector.named(name).into_iter();
+            spans.filter(|span| span.attributes["messaging.message.id"] == id).find(is)
+        })
+    };
+    for number in 1..=COUNT {
+        let id = id(number);
+        let consume = found(CONSUME, &id, &|_| true);
+        // It may have been sent in vain before.
+        let publish = found(PUBLISH, &id, &|publish| comes_from(&consume, publish));
+        assert!(comes_from(&publish, &append), "{publish:?}");
+        let stored = to.get(&format!("/api/v1/events/{id}")).ok();
+        assert_eq!(stored["traceparent"], format!("00-{}-{}-01", consume.trace_id, consume.span_id));
+    }
+}
+
+#[test]
+fn each_message_of_a_batch_is_traced_through_redis() {
+    each_message_of_a_batch_is_traced(Bus::Redis);
+}
+
+#[test]
+fn each_message_of_a_batch_is_traced_through_rabbitmq() {
+    each_message_of_a_batch_is_traced(Bus::RabbitMq);
+}
+
+#[test]
+fn each_message_of_a_batch_is_traced_through_kafka() {
+    each_message_of_a_batch_is_traced(Bus::Kafka);
 }
 
 /// What is in the log before a host publishes, what comes meanwhile, and what is sent twice: all of it arrives once.
