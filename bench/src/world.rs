@@ -246,7 +246,7 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
         host: alone(),
         lease: Duration::from_secs(24 * 3600),
     };
-    Ok(Host { supervisor: Supervisor::start(ports).await?, log, folder: folder.into() })
+    Ok(Host { supervisor: Supervisor::start(ports, Vec::new()).await?, log, folder: folder.into() })
 }
 
 /// A host that has its stores for itself.

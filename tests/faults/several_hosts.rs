@@ -5,7 +5,7 @@
 //! `LANTERN_KILL_SEED` repeats a run.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Host, HostOptions,
+    buses::{Bus, topic},
     client::Client,
     events::{amount, amounts, lines},
     guests,
@@ -148,6 +149,72 @@ fn the_processors_of_a_dead_host_run_elsewhere_within_ten_seconds() {
     }
     a.restart();
     spread(&a, &[("a", 3), ("b", 3)]);
+}
+
+/// Which host runs each route, as a host knows it.
+fn owners(host: &Host) -> BTreeMap<String, String> {
+    let listed = host.get("/api/v1/routes").ok();
+    let owner = |route: &Value| Some((route["name"].as_str()?.to_owned(), route["host"].as_str()?.to_owned()));
+    listed["routes"].as_array().unwrap().iter().filter_map(owner).collect()
+}
+
+/// Asks for a route until whoever runs it has answered.
+#[track_caller]
+fn route(host: &Host, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    wait::until(&format!("route `{name}` to be {what}"), || {
+        let answer = host.get(&format!("/api/v1/routes/{name}"));
+        Some(answer).filter(|answer| answer.status == 200).map(|answer| answer.json()).filter(&is)
+    })
+}
+
+#[test]
+fn routes_are_spread_and_those_of_a_dead_host_run_elsewhere_within_ten_seconds() {
+    let server = Server::start("postgres");
+    // What one route publishes the other one takes in: the log has it already, so that nothing grows.
+    let circuit = topic();
+    let with_routes = |name| {
+        let options = options(&server, name, 5).bus(&Bus::Redis.url());
+        Host::start_with(options.publishing(&circuit).consuming(&circuit))
+    };
+    let (a, b, c) = (with_routes("a"), with_routes("b"), start(&server, "c", 5));
+    let spread = |owners: &BTreeMap<String, String>| {
+        let hosts: BTreeSet<_> = owners.values().map(String::as_str).collect();
+        owners.len() == 2 && hosts == BTreeSet::from(["a", "b"])
+    };
+    let owners = wait::until("the routes to be spread over the hosts that have them", || {
+        Some(owners(&a)).filter(|owners| spread(owners))
+    });
+    a.append(&amounts(0, 100, 5));
+    for host in [&a, &b, &c] {
+        // Whoever runs it, and whether or not the host has it itself.
+        for (name, owner) in &owners {
+            let status = route(host, name, "live", |status| status["state"] == "live" && status["lag"] == 0);
+            assert_eq!(status["host"], owner.as_str());
+        }
+    }
+    route(&a, "in", "done", |status| status["messages"] == 100);
+
+    // A route that is paused stays so when it moves; the other host takes both.
+    let mut hosts = BTreeMap::from([("a", a), ("b", b)]);
+    let victim = owners["out"].as_str();
+    let survivor = if victim == "a" { "b" } else { "a" };
+    hosts[survivor].cli(&["bus", "pause", "out"]).ok();
+    hosts.get_mut(victim).unwrap().kill();
+    let died = Instant::now();
+    hosts[survivor].append(&amounts(100, 100, 5));
+    let moved = route(&hosts[survivor], "out", "moved", |status| status["host"] == survivor);
+    let took = died.elapsed();
+    println!("moved {} ms after the death", took.as_millis());
+    assert!(took < PROMISED, "it took {took:?}");
+    route(&c, "out", "paused", |status| status["state"] == "paused");
+    assert_eq!(moved["position"], 100);
+    c.cli(&["bus", "resume", "out"]).ok();
+    route(&c, "out", "done", |status| status["lag"] == 0 && status["state"] == "live");
+    route(&c, "in", "done", |status| status["messages"].as_u64() >= Some(100) && status["lag"] == 0);
+    assert_eq!(c.head(), 200, "what came back was there already");
+
+    hosts.get_mut(victim).unwrap().restart();
+    wait::until("the routes to be spread again", || Some(self::owners(&c)).filter(|owners| spread(owners)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The port of hosts: which hosts share the stores, and which of them runs which processor.
+//! The port of hosts: which hosts share the stores, and which of them runs which processor and which route.
 //!
 //! ```text
 //!  every second:  host ──▶ I live; I keep what I have, give this back, want that ──▶ who lives, who has what
@@ -7,7 +7,7 @@
 //! A lease only avoids work that is done twice. What makes a host harmless that has lost one, and does not know it yet, is
 //! the fence of the read model: see [`crate::read_model`].
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -38,16 +38,18 @@ pub struct Seen {
     pub seen_at: Timestamp,
     /// Whether that is less ago than its leases last.
     pub is_live: bool,
+    /// What it can run beside what every host can: the routes of its configuration.
+    pub able: Vec<Name>,
 }
 
-/// Who runs a processor.
+/// Who runs a processor or a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
-    /// The processor.
+    /// The processor; a route has a reserved name.
     pub unit: Name,
     /// The host.
     pub host: Uuid,
-    /// How often the processor has changed hosts.
+    /// How often it has changed hosts.
     pub epoch: u64,
     /// Whether the time of the lease is over: anybody may take it.
     pub is_over: bool,
@@ -60,6 +62,8 @@ pub struct Beat<'a> {
     pub host: &'a Identity,
     /// How long its leases last from now on.
     pub lease: Duration,
+    /// What it can run beside what every host can: the routes of its configuration.
+    pub able: &'a [Name],
     /// What it gives back. What is not its own is left alone.
     pub release: &'a [Name],
     /// What it wants: it gets those that nobody has, or whose lease is over.
@@ -80,6 +84,13 @@ impl Roll {
     #[must_use]
     pub fn host(&self, id: Uuid) -> Option<&Seen> {
         self.hosts.iter().find(|host| host.identity.id == id)
+    }
+
+    /// The hosts that live and can run a unit: all of them a processor, a route those whose configuration has it.
+    #[must_use]
+    pub fn able(&self, unit: &Name) -> BTreeSet<Uuid> {
+        let can = |seen: &&Seen| seen.is_live && (!unit.is_reserved() || seen.able.contains(unit));
+        self.hosts.iter().filter(can).map(|seen| seen.identity.id).collect()
     }
 
     /// The host that has a lease which is not over.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, ops::ControlFlow, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tokio::{sync::watch, time};
 
 use crate::{Digest, Grants, Kind, Name, Position, Timestamp, module::Limits};
@@ -251,8 +251,14 @@ pub enum Happening {
 pub struct Subject {
     /// What it is deployed as.
     pub kind: Kind,
-    /// The name it is deployed under. Projections and handlers share their names, the other kinds have their own.
+    /// The name it is deployed under. Projections and handlers share their names, the other kinds have their own. A route
+    /// stands here as a handler of a reserved name.
+    #[serde(deserialize_with = "stored_name")]
     pub name: Name,
+}
+
+fn stored_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    Name::stored(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// A line of the journal.

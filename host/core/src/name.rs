@@ -33,10 +33,24 @@ impl Name {
         Self(format!("{sort}.{name}").into())
     }
 
+    /// Reads a name that a store has kept, which may be a [`Self::reserved`] one.
+    pub fn stored(text: &str) -> Result<Self, NameError> {
+        match text.split_once('.') {
+            None => Self::new(text),
+            Some((sort, name)) => Ok(Self::reserved(Self::new(sort)?.as_str(), &Self::new(name)?)),
+        }
+    }
+
     /// Whether it is a [`Self::reserved`] one.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.contains('.')
+    }
+
+    /// The name of what a [`Self::reserved`] one is for; any other as it is.
+    #[must_use]
+    pub fn plain(&self) -> &str {
+        self.0.split_once('.').map_or(&*self.0, |(_, name)| name)
     }
 
     /// The name as text.
@@ -91,5 +105,10 @@ mod tests {
         assert_eq!(reserved.as_str(), "publish.orders");
         assert!(reserved.is_reserved() && !orders.is_reserved());
         assert!(Name::new("publish.orders").is_err());
+        assert_eq!((Name::stored("publish.orders"), Name::stored("orders")), (Ok(reserved.clone()), Ok(orders)));
+        assert!(
+            Name::stored("publish.").is_err() && Name::stored(".orders").is_err() && Name::stored("a.b.c").is_err()
+        );
+        assert_eq!(reserved.plain(), "orders");
     }
 }

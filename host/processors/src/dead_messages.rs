@@ -6,13 +6,15 @@ use std::sync::Arc;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lantern_core::{
-    Batch, Checkpoint, Clock, Digest, Documents, Fate, Generation, Name, Position, ReadModel, ReadModels, Timestamp,
+    Batch, Checkpoint, Clock, Digest, Documents, Fate, Name, Position, ReadModel, ReadModels, Timestamp,
     bus::{Offset, Partition, Receipt, Undecodable},
     documents::Scan,
     read_model::{CommitError, ReadModelError},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::routes::{consuming, generation};
 
 /// The collection they are kept in.
 const COLLECTION: &str = "dead-letters";
@@ -100,7 +102,7 @@ impl DeadMessages {
         route: &Name,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ReadModelError> {
-        let generation = Generation { processor: Name::reserved("consume", route), number: 1 };
+        let generation = generation(&consuming(route));
         let read_model = read_models.create(&generation, Position::START, Digest::of(b"inbox")).await?;
         Ok(Self { read_model, clock })
     }
@@ -121,8 +123,8 @@ impl DeadMessages {
         self.write(id, None).await
     }
 
-    /// Changes one document. Several hosts may have the inbox, and none of them owns its dead letters for longer than a
-    /// change takes.
+    /// Changes one document. An inbox that changes hosts may run on both for a moment, and no host owns its dead letters for
+    /// longer than a change takes.
     async fn write(&self, id: &str, text: Option<String>) -> Result<(), CommitError> {
         let mut documents = Documents::default();
         documents.set(COLLECTION.into(), id.into(), text.map(Into::into));

@@ -12,7 +12,7 @@ use crate::{
     roster::{Back, Deployed},
 };
 
-/// Where a processor runs.
+/// Where a processor or a route runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// On this host.
@@ -28,13 +28,16 @@ impl Supervisor {
     pub fn place(&self, kind: Kind, name: &Name) -> Result<Place, Refusal> {
         match self.processor(kind, name) {
             Ok(_) => Ok(Place::Here),
-            Err(Refusal::Elsewhere { .. }) => {
-                let owner = self.charges().roll.owner(name).map(|owner| owner.identity.clone());
-                let other = owner.filter(|owner| owner.id != self.ports().host.id);
-                Ok(other.map_or(Place::Nowhere, Place::At))
-            }
+            Err(Refusal::Elsewhere { .. }) => Ok(self.other_owner(name)),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// Where something runs that does not run here.
+    pub(crate) fn other_owner(&self, unit: &Name) -> Place {
+        let owner = self.charges().roll.owner(unit).map(|owner| owner.identity.clone());
+        let other = owner.filter(|owner| owner.id != self.ports().host.id);
+        other.map_or(Place::Nowhere, Place::At)
     }
 
     /// The live read model, whoever fills it. A collection that is given must be one of the module's.

@@ -19,7 +19,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use crate::{LastError, arrivals, backoff, dead_messages::DeadMessages, run::TROUBLE};
+use crate::{LastError, arrivals, backoff, dead_messages::DeadMessages, run::TROUBLE, tenure::Tenure};
 
 /// How many messages are taken at once.
 const MOST_AT_ONCE: usize = 500;
@@ -61,6 +61,10 @@ pub(crate) struct Inbox {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flow: watch::Sender<Flow>,
     pub(crate) orders: mpsc::Receiver<Order>,
+    /// Whether it begins with a pause.
+    pub(crate) is_paused: bool,
+    /// For how long it may run. What another host does at the same time would be done twice, to the same effect.
+    pub(crate) tenure: Tenure,
 }
 
 /// Why consuming came to an end.
@@ -76,7 +80,12 @@ enum End {
 impl Inbox {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
-        loop {
+        let mut is_on = true;
+        if self.is_paused {
+            self.flow.send_modify(|flow| flow.state = State::Paused);
+            is_on = self.rest().await.is_ok();
+        }
+        while is_on {
             let mut consumer = None;
             let end = self.consume(&mut consumer).await;
             if let Some(consumer) = consumer {
@@ -95,9 +104,7 @@ impl Inbox {
                 flow.state = state;
                 flow.lag.clear();
             });
-            if self.rest().await.is_err() {
-                break;
-            }
+            is_on = self.rest().await.is_ok();
         }
         self.flow.send_modify(|flow| flow.state = State::Stopped);
     }
@@ -266,6 +273,9 @@ impl Inbox {
     ) -> Result<(), End> {
         if messages.is_empty() {
             return Ok(());
+        }
+        if !self.tenure.holds() {
+            return Err(End::Stop);
         }
         let (count, mut troubles) = (messages.len() as u64, 0);
         while let Err(error) = arrivals::append(&*self.log, messages.clone()).await {

@@ -3,8 +3,8 @@
 //! Data goes one way: `read_ahead` takes pages from the log, `handle` turns events into effects on guest threads,
 //! `run` commits them batch by batch and obeys commands between two batches, `timers` emits what handlers scheduled,
 //! `supervisor` keeps one run for every generation and is the public face; `steward` decides which of them are this host's.
-//! Projections and handlers take the same way, and so do the relays of `routes`, which publish; its inboxes go the other way,
-//! from a bus into the log.
+//! Projections and handlers take the same way, and so do the relays of `routes`, which publish; inboxes go the other way,
+//! from a bus into the log. All of them are spread over the hosts alike.
 //! Knows no Wasm, no database and no telemetry: only the ports of core.
 
 #![warn(missing_docs)]
@@ -33,6 +33,7 @@ mod rebuild;
 mod refusal;
 mod relay;
 mod roster;
+mod route;
 mod routes;
 mod run;
 mod schedules;
@@ -48,7 +49,7 @@ pub use dead_messages::{DeadMessage, Header};
 pub use elsewhere::Place;
 pub use messages::Buses;
 pub use refusal::Refusal;
-pub use routes::{Consume, DeadLetter, Direction, Publish, RouteStatus, Routes};
+pub use routes::{Configured, Consume, DeadLetter, Direction, Publish, RouteStatus, Routes};
 pub use status::{LastError, RebuildStatus, Retried, Status, Swapped};
 pub use steward::Moves;
 pub use supervisor::{Deploy, Ports, Start, Supervisor};

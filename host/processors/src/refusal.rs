@@ -140,6 +140,14 @@ pub enum Refusal {
     /// There is no such route.
     #[error("there is no route `{0}`: `lantern bus list` shows those of the configuration")]
     UnknownRoute(Name),
+    /// Another host runs the route, or none does at the moment.
+    #[error("route `{route}` is {}: try again in a moment", elsewhere(.host.as_deref()))]
+    RouteElsewhere {
+        /// The route.
+        route: Name,
+        /// The name of the host that runs it.
+        host: Option<String>,
+    },
     /// A route leads to a bus that the configuration does not have.
     #[error("route `{route}` has the bus `{bus}`, which the configuration does not have: add a table `[[bus]]`")]
     UnknownBus {

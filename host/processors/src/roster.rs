@@ -1,6 +1,6 @@
 //! The roster: what the journal says is deployed, and how it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lantern_core::{Digest, Entry, Happening, Kind, Name, Subject, Timestamp, journal::Deployment};
 
@@ -48,6 +48,8 @@ pub(crate) struct Deployed {
 pub(crate) struct Roster {
     pub(crate) deployed: BTreeMap<Name, Deployed>,
     pub(crate) last_generations: BTreeMap<Name, u32>,
+    /// The routes that operators paused, by their reserved names.
+    pub(crate) paused_routes: BTreeSet<Name>,
     /// The sequence of the last entry folded.
     pub(crate) last: u64,
 }
@@ -63,6 +65,14 @@ impl Roster {
         self.last = entry.sequence;
         let Subject { kind, name } = entry.subject;
         if !kind.is_processor() {
+            return;
+        }
+        if name.is_reserved() {
+            match entry.happening {
+                Happening::Paused => drop(self.paused_routes.insert(name)),
+                Happening::Resumed => drop(self.paused_routes.remove(&name)),
+                _ => {}
+            }
             return;
         }
         let last = self.last_generations.entry(name.clone()).or_insert(0);
@@ -186,6 +196,20 @@ mod tests {
         let roster = folded([handler, aggregate]);
         let orders = &roster.deployed[&Name::new("orders").unwrap()];
         assert_eq!((orders.kind, orders.module, &orders.back), (Kind::Handler, Digest::of(b"a"), &None));
+    }
+
+    #[test]
+    fn a_route_is_paused_until_it_is_resumed_and_is_nothing_deployed() {
+        let orders = Name::new("orders").unwrap();
+        let route = Name::reserved("publish", &orders);
+        let entry = |sequence, happening| {
+            let subject = Subject { kind: Kind::Handler, name: route.clone() };
+            Entry { sequence, at: Timestamp(0), subject, happening }
+        };
+        let mut roster = folded([entry(1, Happening::Paused)]);
+        assert!(roster.paused_routes.contains(&route) && roster.deployed.is_empty());
+        roster.add(entry(2, Happening::Resumed));
+        assert!(roster.paused_routes.is_empty() && roster.last == 2);
     }
 
     #[test]

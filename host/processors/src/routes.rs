@@ -1,45 +1,25 @@
-//! Routes between the log and buses, as the configuration has them: each that publishes is a run like a processor's, each
-//! that consumes an inbox. This is their public face.
+//! Routes between the log and buses, as the configuration has them. Like processors they are spread over the hosts that
+//! have them, see `steward`; this is their public face. What runs is in `route`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use lantern_core::{
-    Destination, Filter, Generation, Kind, Module, Name, Parked, Position, Publication, Published, State, Subscription,
-    Timestamp,
-    bus::{Lag, Undecodable},
-    journal::FailurePolicy,
-    parked::Standing,
+    Destination, Filter, Generation, Happening, Kind, Name, Parked, Position, ReadModel, State, Subject, Subscription,
+    Timestamp, bus::Lag, parked::Standing, read_model::ReadModelError,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
-    time::Instant,
-};
 
 use crate::{
-    LastError, Ports, Refusal, Retried, Selection, Start, arrivals,
+    LastError, Place, Ports, Refusal, Retried, Selection, Start, Supervisor,
     command::Command,
     dead_messages::{DeadMessage, DeadMessages},
-    generation::Hold,
-    inbox::{Flow, Inbox, Order},
-    processor::{Begun, Running},
-    relay::{Relay, Unchanged},
-    tenure::Term,
+    relay::Unchanged,
+    route::Route,
+    tenure::Tenure,
 };
-
-/// How many orders may wait for an inbox.
-const WAITING_ORDERS: usize = 16;
-
-/// How long a run of a route may go on: longer than a host does.
-const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// How many dead letters are tried again at once.
-const MOST_RETRIED: usize = 1_000;
 
 /// A route from the log to a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +49,15 @@ pub struct Consume {
     pub subscription: Subscription,
 }
 
+/// A route as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Configured {
+    /// From the log to a bus.
+    Publish(Publish),
+    /// From a bus into the log.
+    Consume(Consume),
+}
+
 /// Which way messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +73,8 @@ pub enum Direction {
 pub struct RouteStatus {
     /// Its name.
     pub name: Name,
+    /// The name of the host that runs it; none while it changes hosts.
+    pub host: Option<String>,
     /// Which way messages go.
     pub direction: Direction,
     /// The bus.
@@ -124,162 +115,253 @@ pub enum DeadLetter {
 
 /// All routes of a host. Cheap to clone.
 #[derive(Clone)]
-pub struct Routes {
-    shared: Arc<Shared>,
-}
+pub struct Routes(Supervisor);
 
-struct Shared {
+/// The routes of the configuration, and those of them that this host runs.
+pub(crate) struct RouteTable {
     ports: Arc<Ports>,
-    routes: BTreeMap<Name, Route>,
+    configured: BTreeMap<Name, Configured>,
+    /// Under which names they have leases.
+    units: Vec<Name>,
+    running: Mutex<BTreeMap<Name, Arc<Route>>>,
 }
 
-enum Route {
-    Publishes { publish: Publish, filter: Filter, running: Running, _term: Term },
-    Consumes { consume: Consume, inbox: Arc<Taking> },
+impl Configured {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        match self {
+            Self::Publish(publish) => &publish.name,
+            Self::Consume(consume) => &consume.name,
+        }
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Name {
+        match self {
+            Self::Publish(publish) => &publish.bus,
+            Self::Consume(consume) => &consume.bus,
+        }
+    }
+
+    /// The name under which it has a lease, a checkpoint and lines in the journal.
+    pub(crate) fn unit(&self) -> Name {
+        match self {
+            Self::Publish(publish) => publishing(&publish.name),
+            Self::Consume(consume) => consuming(&consume.name),
+        }
+    }
+
+    /// How it stands that this host does not run.
+    fn unknown(&self, host: Option<String>) -> RouteStatus {
+        let (direction, topic, group) = match self {
+            Self::Publish(publish) => (Direction::Publish, &publish.destination.topic, None),
+            Self::Consume(Consume { subscription, .. }) => {
+                (Direction::Consume, &subscription.topic, Some(subscription.group.to_string()))
+            }
+        };
+        RouteStatus {
+            name: self.name().clone(),
+            host,
+            direction,
+            bus: self.bus().clone(),
+            topic: topic.to_string(),
+            group,
+            state: State::Unknown,
+            position: None,
+            head: None,
+            lag: 0,
+            oldest_waiting: None,
+            partitions: Vec::new(),
+            messages: 0,
+            dead_letters: 0,
+            last_error: None,
+        }
+    }
 }
 
-/// An inbox that runs.
-struct Taking {
-    dead: Arc<DeadMessages>,
-    flow: watch::Sender<Flow>,
-    orders: mpsc::Sender<Order>,
-    task: Mutex<Option<JoinHandle<()>>>,
-    /// Held while dead letters are tried again or discarded: one at a time.
-    deciding: tokio::sync::Mutex<()>,
+impl Publish {
+    /// Which events it takes.
+    pub(crate) fn filter(&self) -> Filter {
+        let (categories, event_types) = (self.categories.clone(), self.event_types.clone());
+        Filter { categories, event_types, ..Filter::default() }
+    }
+}
+
+impl RouteTable {
+    /// Routes that are configured; none runs yet.
+    pub(crate) fn new(ports: &Ports, routes: Vec<Configured>) -> Result<Self, Refusal> {
+        if let Some(lost) = routes.iter().find(|route| ports.buses.get(route.bus()).is_none()) {
+            return Err(Refusal::UnknownBus { route: lost.name().clone(), bus: lost.bus().clone() });
+        }
+        let ports = Arc::new(Ports { upcasting: Arc::new(Unchanged::new()), ..ports.clone() });
+        let mut units: Vec<Name> = routes.iter().map(Configured::unit).collect();
+        units.sort_unstable();
+        let configured = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
+        Ok(Self { ports, configured, units, running: Mutex::default() })
+    }
+
+    /// The names under which they have leases, in order.
+    pub(crate) fn units(&self) -> &[Name] {
+        &self.units
+    }
+
+    /// Takes out what runs under a name.
+    pub(crate) fn remove(&self, unit: &Name) -> Option<Arc<Route>> {
+        self.running().remove(unit)
+    }
+
+    /// All that run.
+    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
+        self.running().values().cloned().collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Route>>> {
+        // Every change is a single insertion or removal, so a panic leaves nothing half-changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Supervisor {
+    /// The routes.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes(self.clone())
+    }
+
+    /// Starts a route that is this host's now. A bus that is away does not keep it from starting: it is tried until it is
+    /// there.
+    pub(crate) async fn begin_route(&self, unit: &Name, tenure: Tenure) -> Result<(), Refusal> {
+        let table = &self.shared.routes;
+        let configured = table.configured.values().find(|route| route.unit() == *unit);
+        let configured = configured.ok_or_else(|| unknown(unit))?;
+        let is_paused = self.processors().roster.paused_routes.contains(unit);
+        let prepared = Route::prepare(&table.ports, configured, is_paused, tenure).await?;
+        let mut running = table.running();
+        // A host that ends sets this first, then has all end that run.
+        if self.processors().closed {
+            return Err(Refusal::ShuttingDown);
+        }
+        running.insert(unit.clone(), Arc::new(prepared.start(&table.ports)));
+        Ok(())
+    }
 }
 
 impl Routes {
-    /// Starts all routes. A bus that is away keeps none from starting: it is tried until it is there.
-    pub async fn start(ports: Ports, publish: Vec<Publish>, consume: Vec<Consume>) -> Result<Self, Refusal> {
-        let ports = Arc::new(Ports { upcasting: Arc::new(Unchanged::new()), ..ports });
-        let mut routes = BTreeMap::new();
-        for publish in publish {
-            routes.insert(publish.name.clone(), begin_to_publish(&ports, publish).await?);
-        }
-        for consume in consume {
-            routes.insert(consume.name.clone(), begin_to_consume(&ports, consume).await?);
-        }
-        Ok(Self { shared: Arc::new(Shared { ports, routes }) })
-    }
-
-    /// All routes by name, without what only the log can tell.
+    /// The routes that this host runs by name, without what only the log can tell.
     #[must_use]
     pub fn glance(&self) -> Vec<RouteStatus> {
-        self.shared.routes.iter().map(|(name, route)| self.shown(name, route)).collect()
+        let configured = self.table().configured.values();
+        configured.filter_map(|configured| Some(self.shown(configured, &*self.running(configured)?))).collect()
     }
 
-    /// How all routes are doing, by name.
+    /// How the routes are doing that this host runs, by name.
     pub async fn list(&self) -> Result<Vec<RouteStatus>, Refusal> {
-        let mut all = Vec::with_capacity(self.shared.routes.len());
-        for name in self.shared.routes.keys() {
-            all.push(self.status(name).await?);
+        let mut all = Vec::new();
+        for configured in self.table().configured.values() {
+            if let Some(route) = self.running(configured) {
+                all.push(self.whole(configured, &route).await?);
+            }
         }
         Ok(all)
     }
 
-    /// How a route is doing.
+    /// The names of all routes, whoever runs them: those of the configuration, and what other hosts have.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<Name> {
+        let (roll, _) = self.0.roll();
+        let units = roll.leases.iter().filter(|lease| lease.unit.is_reserved() && !lease.is_over);
+        let others = units.filter_map(|lease| lease.unit.plain().parse().ok());
+        self.table().configured.keys().cloned().chain(others).collect()
+    }
+
+    /// How a route is doing that this host runs.
     pub async fn status(&self, name: &Name) -> Result<RouteStatus, Refusal> {
-        let route = self.route(name)?;
-        let mut status = self.shown(name, route);
-        if let (Route::Publishes { filter, .. }, Some(position)) = (route, status.position)
-            && status.lag > 0
-        {
-            let page = self.shared.ports.log.read(position, filter, 1).await?;
-            status.oldest_waiting = page.events.first().map(|event| event.time);
+        let (configured, route) = self.here(name)?;
+        self.whole(configured, &route).await
+    }
+
+    /// What is stored of a route that this host does not run. Its state is unknown, and what its host has counted is 0.
+    pub async fn recall(&self, name: &Name) -> Result<RouteStatus, Refusal> {
+        let Some(configured) = self.table().configured.get(name) else {
+            return Err(self.elsewhere(name));
+        };
+        let unit = configured.unit();
+        let mut status = configured.unknown(self.host_of(&unit));
+        if self.0.processors().roster.paused_routes.contains(&unit) {
+            status.state = State::Paused;
+        }
+        match configured {
+            Configured::Publish(publish) => {
+                let head = *self.table().ports.log.head().borrow();
+                status.head = Some(head);
+                if let Some(read_model) = self.relayed(&unit).await? {
+                    let position = read_model.checkpoint().await?.position;
+                    let held = read_model.held_streams().await?;
+                    (status.position, status.lag) = (Some(position), head.since(position));
+                    status.dead_letters = held.iter().map(|(_, events)| events).sum();
+                    status.oldest_waiting = self.oldest_waiting(&publish.filter(), &status).await?;
+                }
+            }
+            Configured::Consume(_) => status.dead_letters = self.dead(name).await?.count().await?,
         }
         Ok(status)
     }
 
-    fn shown(&self, name: &Name, route: &Route) -> RouteStatus {
-        match route {
-            Route::Publishes { publish, running, .. } => {
-                let head = *self.shared.ports.log.head().borrow();
-                let progress = running.progress.borrow();
-                RouteStatus {
-                    name: name.clone(),
-                    direction: Direction::Publish,
-                    bus: publish.bus.clone(),
-                    topic: publish.destination.topic.to_string(),
-                    group: None,
-                    state: progress.state,
-                    position: Some(progress.position),
-                    head: Some(head),
-                    lag: head.since(progress.position),
-                    oldest_waiting: None,
-                    partitions: Vec::new(),
-                    messages: progress.published,
-                    dead_letters: progress.parked_events,
-                    last_error: progress.last_error.clone(),
-                }
-            }
-            Route::Consumes { consume, inbox } => {
-                let flow = inbox.flow.borrow();
-                let partitions = flow.lag.iter().map(|(&partition, &messages)| Lag { partition, messages });
-                RouteStatus {
-                    name: name.clone(),
-                    direction: Direction::Consume,
-                    bus: consume.bus.clone(),
-                    topic: consume.subscription.topic.to_string(),
-                    group: Some(consume.subscription.group.to_string()),
-                    state: flow.state,
-                    position: None,
-                    head: None,
-                    lag: flow.lag.values().sum(),
-                    oldest_waiting: None,
-                    partitions: partitions.collect(),
-                    messages: flow.messages,
-                    dead_letters: flow.dead_letters,
-                    last_error: flow.last_error.clone(),
-                }
-            }
+    /// Where a route runs.
+    pub fn place(&self, name: &Name) -> Result<Place, Refusal> {
+        match self.here(name) {
+            Ok(_) => Ok(Place::Here),
+            Err(Refusal::RouteElsewhere { .. }) => Ok(self.0.other_owner(&self.unit(name)?)),
+            Err(refusal) => Err(refusal),
         }
     }
 
-    /// Has a route rest until it is resumed, or the host starts again.
+    /// Has a route rest until it is resumed, also when it moves to another host or the host starts again.
     pub async fn pause(&self, name: &Name) -> Result<RouteStatus, Refusal> {
-        match self.route(name)? {
-            Route::Publishes { running, .. } => drop(running.ask(Command::Pause).await?),
-            Route::Consumes { inbox, .. } => inbox.order(Order::Pause).await?,
-        }
-        self.status(name).await
+        let (configured, route) = self.here(name)?;
+        route.pause().await?;
+        self.record(configured, Happening::Paused).await?;
+        self.whole(configured, &route).await
     }
 
     /// Lets a route go on that was paused, or stopped by an error.
     pub async fn resume(&self, name: &Name) -> Result<RouteStatus, Refusal> {
-        match self.route(name)? {
-            Route::Publishes { running, .. } => running.ask(Command::Resume).await?,
-            Route::Consumes { inbox, .. } => inbox.order(Order::Resume).await?,
-        }
-        self.status(name).await
+        let (configured, route) = self.here(name)?;
+        route.resume().await?;
+        self.record(configured, Happening::Resumed).await?;
+        self.whole(configured, &route).await
     }
 
-    /// What a route has set aside, in order, after one of them, at most `limit`.
+    /// What a route has set aside, in order, after one of them, at most `limit`; whoever runs it.
     pub async fn dead_letters(
         &self,
         name: &Name,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, Refusal> {
-        match self.route(name)? {
-            Route::Publishes { running, .. } => {
-                let after = after.map_or(Ok(Position::START), |id| position(name, id))?;
-                let parked = running.read_model.parked(after, limit).await?;
-                Ok(parked.into_iter().map(DeadLetter::Event).collect())
-            }
-            Route::Consumes { inbox, .. } => {
-                let messages = inbox.dead.list(after, limit).await?;
-                Ok(messages.into_iter().map(DeadLetter::Message).collect())
-            }
+        let unit = self.unit(name)?;
+        if unit == consuming(name) {
+            let messages = self.dead(name).await?.list(after, limit).await?;
+            return Ok(messages.into_iter().map(DeadLetter::Message).collect());
         }
+        let after = after.map_or(Ok(Position::START), |id| position(name, id))?;
+        let Some(read_model) = self.relayed(&unit).await? else { return Ok(Vec::new()) };
+        Ok(read_model.parked(after, limit).await?.into_iter().map(DeadLetter::Event).collect())
     }
 
-    /// One of those a route has set aside: an event by its position, a message by its id.
+    /// One of those a route has set aside: an event by its position, a message by its id; whoever runs it.
     pub async fn dead_letter(&self, name: &Name, id: &str) -> Result<DeadLetter, Refusal> {
-        let found = match self.route(name)? {
-            Route::Publishes { running, .. } => {
-                running.read_model.parked_at(position(name, id)?).await?.map(DeadLetter::Event)
+        let unit = self.unit(name)?;
+        let found = if unit == consuming(name) {
+            self.dead(name).await?.get(id).await?.map(DeadLetter::Message)
+        } else {
+            let position = position(name, id)?;
+            match self.relayed(&unit).await? {
+                Some(read_model) => read_model.parked_at(position).await?.map(DeadLetter::Event),
+                None => None,
             }
-            Route::Consumes { inbox, .. } => inbox.dead.get(id).await?.map(DeadLetter::Message),
         };
         found.ok_or_else(|| no_dead_letter(name, id))
     }
@@ -287,20 +369,15 @@ impl Routes {
     /// Tries again what was set aside: one, or all of it. A message is read as if the route had this category, which
     /// otherwise is its own.
     pub async fn retry(&self, name: &Name, id: Option<&str>, category: Option<&str>) -> Result<Retried, Refusal> {
-        match self.route(name)? {
-            Route::Publishes { running, .. } => {
+        let (_, route) = self.here(name)?;
+        match &*route {
+            Route::Consumes(inbox) => inbox.retry(&self.table().ports, id, category).await,
+            Route::Publishes(running) => {
                 let selection = match id {
                     None => Selection::All,
-                    Some(id) => {
-                        self.waits(name, id).await?;
-                        Selection::Position(position(name, id)?)
-                    }
+                    Some(id) => Selection::Position(self.waits(name, id).await?),
                 };
                 running.ask(|reply| Command::Retry { selection, reply }).await
-            }
-            Route::Consumes { consume, inbox } => {
-                let category = category.or(consume.subscription.category.as_deref());
-                inbox.retry(&self.shared.ports, consume, id, category).await
             }
         }
     }
@@ -308,18 +385,12 @@ impl Routes {
     /// Gives up on what was set aside. The record of an event stays, as skipped, and its stream goes on; a message is
     /// forgotten.
     pub async fn discard(&self, name: &Name, id: &str) -> Result<(), Refusal> {
-        match self.route(name)? {
-            Route::Publishes { running, .. } => {
+        let (_, route) = self.here(name)?;
+        match &*route {
+            Route::Consumes(inbox) => inbox.discard(id).await,
+            Route::Publishes(running) => {
                 let position = self.waits(name, id).await?;
                 running.ask(|reply| Command::Skip { position, reply }).await
-            }
-            Route::Consumes { inbox, .. } => {
-                let _one = inbox.deciding.lock().await;
-                if inbox.dead.get(id).await?.is_none() {
-                    return Err(no_dead_letter(name, id));
-                }
-                inbox.dead.forget(id).await?;
-                inbox.count().await
             }
         }
     }
@@ -332,130 +403,141 @@ impl Routes {
         }
     }
 
-    /// Has every route end: what is under way is published and settled. The caller bounds the wait.
-    pub async fn shutdown(&self) {
-        let mut stopping = JoinSet::new();
-        for route in self.shared.routes.values() {
-            match route {
-                Route::Publishes { running, .. } => {
-                    let running = running.clone();
-                    stopping.spawn(async move { running.stop().await });
-                }
-                Route::Consumes { inbox, .. } => {
-                    let inbox = inbox.clone();
-                    stopping.spawn(async move { inbox.stop().await });
-                }
-            }
-        }
-        while stopping.join_next().await.is_some() {}
+    fn table(&self) -> &RouteTable {
+        &self.0.shared.routes
     }
 
-    fn route(&self, name: &Name) -> Result<&Route, Refusal> {
-        self.shared.routes.get(name).ok_or_else(|| Refusal::UnknownRoute(name.clone()))
-    }
-}
-
-/// Starts a route that publishes, from its checkpoint or from where it is to begin.
-async fn begin_to_publish(ports: &Arc<Ports>, publish: Publish) -> Result<Route, Refusal> {
-    let Publish { name, bus, destination, categories, event_types, start } = publish.clone();
-    let filter = Filter { categories, event_types, ..Filter::default() };
-    let publication = Publication { bus, destination, content: Published::Source };
-    let relay = Arc::new(Relay::new(name.as_str(), filter.clone(), publication));
-    let head = *ports.log.head().borrow();
-    let generation = Generation { processor: Name::reserved("publish", &name), number: 1 };
-    let read_model = ports.read_models.create(&generation, start.after(head), relay.digest()).await?;
-    let (kind, policy) = (Kind::Handler, FailurePolicy::default());
-    let (module, previous, hold): (Arc<dyn Module>, _, _) = (relay, None, Hold::Free);
-    let (term, tenure) = Term::new(Instant::now() + FOR_GOOD);
-    let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure };
-    Ok(Route::Publishes { publish, filter, running: Running::start(ports, begun), _term: term })
-}
-
-/// Starts a route that consumes.
-async fn begin_to_consume(ports: &Arc<Ports>, consume: Consume) -> Result<Route, Refusal> {
-    let Some(bus) = ports.buses.get(&consume.bus).cloned() else {
-        return Err(Refusal::UnknownBus { route: consume.name, bus: consume.bus });
-    };
-    let dead = Arc::new(DeadMessages::open(&*ports.read_models, &consume.name, ports.clock.clone()).await?);
-    let flow = watch::Sender::new(Flow { dead_letters: dead.count().await?, ..Flow::default() });
-    let (orders, receiver) = mpsc::channel(WAITING_ORDERS);
-    let inbox = Inbox {
-        bus,
-        subscription: consume.subscription.clone(),
-        log: ports.log.clone(),
-        dead: dead.clone(),
-        clock: ports.clock.clone(),
-        flow: flow.clone(),
-        orders: receiver,
-    };
-    let task = Mutex::new(Some(tokio::spawn(inbox.run())));
-    let inbox = Arc::new(Taking { dead, flow, orders, task, deciding: tokio::sync::Mutex::default() });
-    Ok(Route::Consumes { consume, inbox })
-}
-
-impl Taking {
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(order(reply)).await.map_err(|_| Refusal::ShuttingDown)?;
-        answer.await.map_err(|_| Refusal::Interrupted)
+    fn running(&self, configured: &Configured) -> Option<Arc<Route>> {
+        self.table().running().get(&configured.unit()).cloned()
     }
 
-    async fn stop(&self) {
-        // One that has ended already needs no telling.
-        let _ = self.orders.send(Order::Stop).await;
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!("an inbox ended with a panic: {error}");
+    /// A route that this host runs.
+    fn here(&self, name: &Name) -> Result<(&Configured, Arc<Route>), Refusal> {
+        let configured = self.table().configured.get(name);
+        let found = configured.and_then(|configured| Some((configured, self.running(configured)?)));
+        found.ok_or_else(|| self.elsewhere(name))
+    }
+
+    /// Why a route is not here.
+    fn elsewhere(&self, name: &Name) -> Refusal {
+        match self.unit(name) {
+            Ok(unit) => Refusal::RouteElsewhere { route: name.clone(), host: self.host_of(&unit) },
+            Err(refusal) => refusal,
         }
     }
 
-    async fn count(&self) -> Result<(), Refusal> {
-        let count = self.dead.count().await?;
-        self.flow.send_modify(|flow| flow.dead_letters = count);
+    fn host_of(&self, unit: &Name) -> Option<String> {
+        self.0.charges().roll.owner(unit).map(|owner| owner.identity.name.clone())
+    }
+
+    /// The name under which a route has its lease: as the configuration says, or as another host that has it.
+    fn unit(&self, name: &Name) -> Result<Name, Refusal> {
+        if let Some(configured) = self.table().configured.get(name) {
+            return Ok(configured.unit());
+        }
+        let units = [publishing(name), consuming(name)];
+        let charges = self.0.charges();
+        units.into_iter().find(|unit| charges.roll.owner(unit).is_some()).ok_or_else(|| unknown(name))
+    }
+
+    /// What a route that publishes keeps; `None` when it never ran.
+    async fn relayed(&self, unit: &Name) -> Result<Option<Arc<dyn ReadModel>>, Refusal> {
+        match self.table().ports.read_models.open(&generation(unit)).await {
+            Ok(read_model) => Ok(Some(read_model)),
+            Err(ReadModelError::Unknown(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a route that consumes has set aside.
+    async fn dead(&self, name: &Name) -> Result<DeadMessages, Refusal> {
+        let ports = &self.table().ports;
+        Ok(DeadMessages::open(&*ports.read_models, name, ports.clock.clone()).await?)
+    }
+
+    async fn record(&self, configured: &Configured, happening: Happening) -> Result<(), Refusal> {
+        let subject = Subject { kind: Kind::Handler, name: configured.unit() };
+        self.table().ports.journal.append(&subject, happening).await?;
         Ok(())
     }
 
-    /// Reads dead letters again. Those that are events now go into the log and are forgotten here.
-    async fn retry(
-        &self,
-        ports: &Ports,
-        consume: &Consume,
-        id: Option<&str>,
-        category: Option<&str>,
-    ) -> Result<Retried, Refusal> {
-        let _one = self.deciding.lock().await;
-        let selected = match id {
-            Some(id) => vec![self.dead.get(id).await?.ok_or_else(|| no_dead_letter(&consume.name, id))?],
-            None => self.dead.list(None, MOST_RETRIED).await?,
-        };
-        let bus = ports.buses.get(&consume.bus);
-        let bus = bus.ok_or_else(|| Refusal::UnknownBus { route: consume.name.clone(), bus: consume.bus.clone() })?;
-        let mut handled = 0;
-        for mut dead in selected {
-            match bus.read(&dead.message(), category) {
-                Ok(message) => {
-                    arrivals::append(&*ports.log, vec![message]).await?;
-                    self.dead.forget(&dead.id).await?;
-                    handled += 1;
+    /// How a route is doing that runs here, with what the log tells.
+    async fn whole(&self, configured: &Configured, route: &Route) -> Result<RouteStatus, Refusal> {
+        let mut status = self.shown(configured, route);
+        if let Configured::Publish(publish) = configured {
+            status.oldest_waiting = self.oldest_waiting(&publish.filter(), &status).await?;
+        }
+        Ok(status)
+    }
+
+    async fn oldest_waiting(&self, filter: &Filter, status: &RouteStatus) -> Result<Option<Timestamp>, Refusal> {
+        match status.position {
+            Some(position) if status.lag > 0 => {
+                let page = self.table().ports.log.read(position, filter, 1).await?;
+                Ok(page.events.first().map(|event| event.time))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// How a route is doing that runs here.
+    fn shown(&self, configured: &Configured, route: &Route) -> RouteStatus {
+        let unknown = configured.unknown(Some(self.0.identity().name.clone()));
+        match route {
+            Route::Publishes(running) => {
+                let head = *self.table().ports.log.head().borrow();
+                let progress = running.progress.borrow();
+                RouteStatus {
+                    state: progress.state,
+                    position: Some(progress.position),
+                    head: Some(head),
+                    lag: head.since(progress.position),
+                    messages: progress.published,
+                    dead_letters: progress.parked_events,
+                    last_error: progress.last_error.clone(),
+                    ..unknown
                 }
-                Err(Undecodable { reason, .. }) => {
-                    dead.reason = reason;
-                    dead.retries += 1;
-                    self.dead.keep(&dead).await?;
+            }
+            Route::Consumes(inbox) => {
+                let flow = inbox.flow.borrow();
+                let partitions = flow.lag.iter().map(|(&partition, &messages)| Lag { partition, messages });
+                RouteStatus {
+                    state: flow.state,
+                    lag: flow.lag.values().sum(),
+                    partitions: partitions.collect(),
+                    messages: flow.messages,
+                    dead_letters: flow.dead_letters,
+                    last_error: flow.last_error.clone(),
+                    ..unknown
                 }
             }
         }
-        self.count().await?;
-        Ok(Retried { handled, remaining: self.flow.borrow().dead_letters })
     }
+}
+
+/// The name under which a route that publishes has its lease and its checkpoint.
+fn publishing(route: &Name) -> Name {
+    Name::reserved("publish", route)
+}
+
+/// The name under which a route that consumes has its lease and its dead letters.
+pub(crate) fn consuming(route: &Name) -> Name {
+    Name::reserved("consume", route)
+}
+
+/// What a route keeps.
+pub(crate) fn generation(unit: &Name) -> Generation {
+    Generation { processor: unit.clone(), number: 1 }
+}
+
+fn unknown(name: &Name) -> Refusal {
+    Refusal::UnknownRoute(name.clone())
 }
 
 fn position(route: &Name, id: &str) -> Result<Position, Refusal> {
     id.parse().map(Position).map_err(|_| no_dead_letter(route, id))
 }
 
-fn no_dead_letter(route: &Name, id: &str) -> Refusal {
+pub(crate) fn no_dead_letter(route: &Name, id: &str) -> Refusal {
     Refusal::NoDeadLetter { route: route.clone(), id: id.into() }
 }

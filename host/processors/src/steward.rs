@@ -1,5 +1,6 @@
-//! The steward: which processors this host runs. Beat by beat it renews the leases of what it runs, takes what nobody has
-//! up to a fair share, and gives back what is above it.
+//! The steward: which processors and routes this host runs. Beat by beat it renews the leases of what it runs, takes what
+//! nobody has up to a fair share, and gives back what is above it. Every host can run every processor; a route only those can
+//! whose configuration has it, and it is spread over these.
 //!
 //! ```text
 //!  beat ─▶ lease is ours ─▶ attend: restore ─▶ runs … ─▶ to end, or its time is over ─▶ runs end ─▶ next beat: given back
@@ -70,7 +71,7 @@ pub(crate) struct Charges {
     trouble: Option<HostsError>,
 }
 
-/// A processor this host has a lease for.
+/// A processor or a route this host has a lease for.
 struct Charge {
     term: Term,
     tenure: Tenure,
@@ -138,7 +139,8 @@ impl Supervisor {
         take.extend_from_slice(wanted);
         let Ports { hosts, host, lease, .. } = &**self.ports();
         let until = Instant::now() + *lease;
-        let beat = Beat { host, lease: *lease, release: &release, take: &take };
+        let able = self.shared.routes.units();
+        let beat = Beat { host, lease: *lease, able, release: &release, take: &take };
         let silent = |_| HostsError(format!("no answer within {} s", lease.as_secs_f64()));
         let roll = time::timeout(*lease, hosts.beat(&beat)).await.map_err(silent)??;
         Ok(self.settle(roll, &release, until))
@@ -157,25 +159,34 @@ impl Supervisor {
         charges.shunned.retain(|_, until| now < *until);
         for (name, charge) in &charges.units {
             let is_current = running.get(name).is_none_or(|entry| deployed.get(name) == Some(entry));
-            let is_deployed = deployed.contains_key(name) && is_current;
-            if !is_deployed && !charges.reserved.contains(name) {
+            let is_there = name.is_reserved() || (deployed.contains_key(name) && is_current);
+            if !is_there && !charges.reserved.contains(name) {
                 charge.term.end();
             }
         }
-        let kept: Vec<(&Name, &Charge)> = charges.units.iter().filter(|(_, charge)| charge.term.is_kept()).collect();
-        // While nobody is known, nothing is taken and nothing given away.
-        let share = share(self.ports().host.id, deployed.keys(), &charges.roll).unwrap_or(kept.len());
-        let wanting = share.saturating_sub(kept.len());
-        // Always the last of those that may go, so that the others stay.
-        let movable = kept.iter().rev().filter(|(name, _)| !charges.reserved.contains(*name));
-        movable.take(kept.len().saturating_sub(share)).for_each(|(_, charge)| charge.term.end());
-        let is_takeable = |name: &&Name| {
-            charges.roll.owner(name).is_none()
-                && !charges.units.contains_key(*name)
-                && !charges.reserved.contains(*name)
-                && !charges.shunned.contains_key(*name)
-        };
-        let take = deployed.keys().filter(is_takeable).take(wanting).cloned().collect();
+        let Charges { roll, units, reserved, shunned, .. } = &*charges;
+        let mut groups: BTreeMap<BTreeSet<Uuid>, Vec<&Name>> = BTreeMap::new();
+        for unit in deployed.keys().chain(self.shared.routes.units()) {
+            groups.entry(roll.able(unit)).or_default().push(unit);
+        }
+        let mut take = Vec::new();
+        for (hosts, group) in groups {
+            let is_kept = |(name, charge): &(&Name, &Charge)| charge.term.is_kept() && roll.able(name) == hosts;
+            let kept: Vec<(&Name, &Charge)> = units.iter().filter(is_kept).collect();
+            // While nobody is known, nothing is taken and nothing given away.
+            let share = share(self.ports().host.id, &group, &hosts, roll).unwrap_or(kept.len());
+            // Always the last of those that may go, so that the others stay.
+            let movable = kept.iter().rev().filter(|(name, _)| !reserved.contains(*name));
+            movable.take(kept.len().saturating_sub(share)).for_each(|(_, charge)| charge.term.end());
+            let is_takeable = |name: &&Name| {
+                roll.owner(name).is_none()
+                    && !units.contains_key(*name)
+                    && !reserved.contains(*name)
+                    && !shunned.contains_key(*name)
+            };
+            let wanting = share.saturating_sub(kept.len());
+            take.extend(group.into_iter().filter(is_takeable).take(wanting).cloned());
+        }
         let ended = charges.units.iter().filter(|(_, charge)| charge.has_ended);
         let mut release: Vec<Name> = ended.map(|(name, _)| name.clone()).collect();
         release.append(&mut charges.strays);
@@ -188,7 +199,8 @@ impl Supervisor {
             let own = roll.leases.iter().filter(|lease| lease.host == self.ports().host.id && !lease.is_over);
             own.map(|lease| lease.unit.clone()).collect()
         };
-        let is_deployed = |name: &Name| self.processors().roster.deployed.contains_key(name);
+        let routes = self.shared.routes.units();
+        let is_there = |name: &Name| routes.contains(name) || self.processors().roster.deployed.contains_key(name);
         let new: Vec<Name> = {
             let mut charges = self.charges();
             let Charges { units, moves, .. } = &mut *charges;
@@ -211,7 +223,7 @@ impl Supervisor {
             charges.roll = roll;
             own.iter().filter(|name| !charges.units.contains_key(*name)).cloned().collect()
         };
-        let (wanted, strays): (Vec<Name>, Vec<Name>) = new.into_iter().partition(|name| is_deployed(name));
+        let (wanted, strays): (Vec<Name>, Vec<Name>) = new.into_iter().partition(|name| is_there(name));
         let mut charges = self.charges();
         let reserved = charges.reserved.clone();
         charges.strays.extend(strays.into_iter().filter(|name| !reserved.contains(name)));
@@ -286,12 +298,17 @@ impl Supervisor {
         self.charges().trouble.clone()
     }
 
-    /// What is deployed and runs on no host, as far as this one knows.
+    /// What is deployed, or a route of the configuration, and runs on no host, as far as this one knows. Routes have reserved
+    /// names.
     #[must_use]
     pub fn unattended(&self) -> Vec<Name> {
         let deployed: Vec<Name> = self.processors().roster.deployed.keys().cloned().collect();
         let charges = self.charges();
-        deployed.into_iter().filter(|name| charges.roll.owner(name).is_none()).collect()
+        deployed
+            .into_iter()
+            .chain(self.shared.routes.units().iter().cloned())
+            .filter(|name| charges.roll.owner(name).is_none())
+            .collect()
     }
 
     /// Who this host is.
@@ -346,11 +363,10 @@ async fn attend(
     supervisor.shared.wake.notify_one();
 }
 
-/// How many of the units are a host's: as many as everybody's, and those that do not go round stay with whoever has most.
-/// `None` while no host is known.
-fn share<'a>(host: Uuid, units: impl ExactSizeIterator<Item = &'a Name>, roll: &Roll) -> Option<usize> {
-    let mut held: HashMap<Uuid, usize> =
-        roll.hosts.iter().filter(|seen| seen.is_live).map(|seen| (seen.identity.id, 0)).collect();
+/// How many of the units are a host's among those that can run them: as many as everybody's, and those that do not go round
+/// stay with whoever has most. `None` while no host is known.
+fn share(host: Uuid, units: &[&Name], able: &BTreeSet<Uuid>, roll: &Roll) -> Option<usize> {
+    let mut held: HashMap<Uuid, usize> = able.iter().map(|host| (*host, 0)).collect();
     if held.is_empty() {
         return None;
     }
@@ -434,7 +450,7 @@ mod tests {
                 units.push(unit.clone());
                 roll.leases.push(Leased { unit, host: identity.id, epoch: 1, is_over: false });
             }
-            roll.hosts.push(Seen { identity, seen_at: Timestamp(0), is_live: true });
+            roll.hosts.push(Seen { identity, seen_at: Timestamp(0), is_live: true, able: Vec::new() });
         }
         for _ in 0..free {
             units.push(format!("unit-{:03}", units.len()).parse().unwrap());
@@ -442,9 +458,14 @@ mod tests {
         (roll, units)
     }
 
+    fn share_of(host: usize, units: &[Name], roll: &Roll) -> Option<usize> {
+        let able = roll.able(&"any".parse().unwrap());
+        share(Uuid::from_u128(host as u128), &units.iter().collect::<Vec<_>>(), &able, roll)
+    }
+
     fn shares(held: &[usize], free: usize) -> Vec<usize> {
         let (roll, units) = roll(held, free);
-        (0..held.len()).map(|host| share(Uuid::from_u128(host as u128), units.iter(), &roll).unwrap()).collect()
+        (0..held.len()).map(|host| share_of(host, &units, &roll).unwrap()).collect()
     }
 
     #[test]
@@ -462,8 +483,8 @@ mod tests {
     fn who_is_dead_has_no_share() {
         let (mut roll, units) = roll(&[2, 2, 2], 0);
         roll.hosts[1].is_live = false;
-        let shares = [0, 1, 2].map(|host| share(Uuid::from_u128(host), units.iter(), &roll));
+        let shares = [0, 1, 2].map(|host| share_of(host, &units, &roll));
         assert_eq!((shares[0], shares[2]), (Some(3), Some(3)));
-        assert_eq!(share(Uuid::from_u128(0), units.iter(), &Roll::default()), None, "nothing is known yet");
+        assert_eq!(share_of(0, &units, &Roll::default()), None, "nothing is known yet");
     }
 }

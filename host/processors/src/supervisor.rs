@@ -1,4 +1,4 @@
-//! The supervisor: keeps a run for every processor that is this host's, and does what operators ask. What is deployed is
+//! The supervisor: keeps a run for every processor and route that is this host's, and does what operators ask. What is deployed is
 //! the fold of the journal, which is followed; who runs it is decided by leases, see `steward`.
 
 use std::{
@@ -23,6 +23,7 @@ use crate::{
     messages::Buses,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
+    routes::{Configured, RouteTable},
     steward::{self, Charges},
     tenure::Tenure,
 };
@@ -112,6 +113,8 @@ pub(crate) struct Shared {
     following: tokio::sync::Mutex<()>,
     /// Held while processors are deployed or removed: one at a time.
     deploying: tokio::sync::Mutex<()>,
+    /// The routes of the configuration.
+    pub(crate) routes: RouteTable,
     /// What this host has leases for.
     pub(crate) charges: Mutex<Charges>,
     /// Held during a beat: one at a time.
@@ -129,14 +132,16 @@ pub(crate) struct Processors {
 }
 
 impl Supervisor {
-    /// Joins the hosts and starts its share of what the journal says is deployed: all of it when there is no other host.
+    /// Joins the hosts and starts its share of what the journal says is deployed and of the routes of its configuration: all
+    /// of it when there is no other host.
     ///
     /// A processor whose module or read model cannot be loaded is an error: the host must not serve half of what it
     /// was told to.
-    pub async fn start(ports: Ports) -> Result<Self, Refusal> {
+    pub async fn start(ports: Ports, routes: Vec<Configured>) -> Result<Self, Refusal> {
         let end = ports.journal.end();
         let processors = Processors { running: BTreeMap::new(), roster: Roster::default(), closed: false };
         let shared = Shared {
+            routes: RouteTable::new(&ports, routes)?,
             ports: Arc::new(ports),
             processors: Mutex::new(processors),
             following: tokio::sync::Mutex::default(),
@@ -165,8 +170,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts a processor as the journal tells of it.
+    /// Starts a processor as the journal tells of it, or a route.
     pub(crate) async fn restore(&self, name: &Name, tenure: Tenure) -> Result<(), Refusal> {
+        if name.is_reserved() {
+            return self.begin_route(name, tenure).await;
+        }
         let ports = &self.shared.ports;
         // Removed meanwhile, there is nothing to start.
         let Some(deployed) = self.processors().roster.deployed.get(name).cloned() else { return Ok(()) };
@@ -200,7 +208,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the runs of a processor that is this host's no longer, or not much longer.
+    /// Ends the runs of a processor or a route that is this host's no longer, or not much longer.
     pub(crate) async fn dismiss(&self, name: &Name) {
         let processor = {
             let mut processors = self.processors();
@@ -209,6 +217,9 @@ impl Supervisor {
             }
             processors.running.remove(name)
         };
+        if let Some(route) = self.shared.routes.remove(name) {
+            route.stop().await;
+        }
         if let Some(processor) = processor {
             end(&processor).await;
         }
@@ -431,6 +442,9 @@ impl Supervisor {
         let mut stopping = tokio::task::JoinSet::new();
         for processor in processors {
             stopping.spawn(async move { end(&processor).await });
+        }
+        for route in self.shared.routes.all() {
+            stopping.spawn(async move { route.stop().await });
         }
         while stopping.join_next().await.is_some() {}
         // A beat under way would make it come back.

@@ -6,7 +6,7 @@ use lantern_aggregates::{Aggregates, Capacity};
 use lantern_core::{
     Clock, GuestThreads, Hosts, Identity, Journal, Kind, Library, Log, Name, ReadModels, Snapshots, SystemClock,
 };
-use lantern_processors::{Buses, Direction, RouteStatus, Routes, Status, Supervisor};
+use lantern_processors::{Buses, Configured, Direction, RouteStatus, Routes, Status, Supervisor};
 use lantern_stores::{memory, postgres, sqlite};
 use lantern_telemetry::{AggregateGauge, EffectsGauge, HostsGauge, ProcessorGauge, RouteGauge, Telemetry, observe};
 use lantern_upcasters::Upcasters;
@@ -186,8 +186,11 @@ impl Host {
             lease,
             buses: buses.clone(),
         };
-        let supervisor = Supervisor::start(ports.clone()).await.map_err(start("projections and handlers"))?;
-        let routes = Routes::start(ports, routing.publish, routing.consume).await.map_err(start("routes"))?;
+        let consumed = routing.consume.into_iter().map(Configured::Consume);
+        let configured = routing.publish.into_iter().map(Configured::Publish).chain(consumed).collect();
+        let started = Supervisor::start(ports, configured).await;
+        let supervisor = started.map_err(start("projections, handlers and routes"))?;
+        let routes = supervisor.routes();
         let watched = supervisor.clone();
         telemetry.watch_processors(Box::new(move || processors(&watched)));
         let watched = supervisor.clone();
@@ -200,9 +203,9 @@ impl Host {
         Ok(Self { log, library, supervisor, buses, routes, aggregates, upcasters, threads, telemetry, clock })
     }
 
-    /// Lets commands under way end, commits what is in flight and ends every processor. The caller bounds the wait.
+    /// Lets commands under way end, commits what is in flight and ends every processor and route. The caller bounds the wait.
     pub(crate) async fn stop(&self) {
-        tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown(), self.routes.shutdown());
+        tokio::join!(self.aggregates.shutdown(), self.supervisor.shutdown());
         // Telemetry would hold the processors and aggregates, and with them the files, for ever.
         self.telemetry.watch_processors(Box::new(Vec::new));
         self.telemetry.watch_hosts(Box::new(Vec::new));

@@ -14,7 +14,7 @@ use lantern_core::{
     Log, Metadata, Name, NewEvent, Parked, Payload, Position, ReadModel, ReadModels, Subject, Timestamp,
     documents::Scan, journal::FailurePolicy, module::Limits,
 };
-use lantern_processors::{Deploy, Ports, Refusal, Start, Status, Supervisor};
+use lantern_processors::{Configured, Deploy, Ports, Refusal, Start, Status, Supervisor};
 use lantern_stores::memory;
 
 use crate::{
@@ -80,17 +80,24 @@ impl World {
 
     /// Starts a host that has the stores for itself.
     pub(crate) async fn supervise(&self) -> Supervisor {
-        Supervisor::start(self.ports()).await.unwrap()
+        self.supervise_with(Vec::new()).await
+    }
+
+    /// Starts a host that has the stores for itself, with routes.
+    pub(crate) async fn supervise_with(&self, routes: Vec<Configured>) -> Supervisor {
+        let ports = self.ports_of("alone", Arc::new(memory::Hosts::new()), Duration::from_secs(3_600));
+        Supervisor::start(ports, routes).await.unwrap()
     }
 
     /// Starts a host among others.
-    pub(crate) async fn join(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Result<Supervisor, Refusal> {
-        Supervisor::start(self.ports_of(name, hosts, lease)).await
-    }
-
-    /// What a host stands on that has the stores for itself.
-    pub(crate) fn ports(&self) -> Ports {
-        self.ports_of("alone", Arc::new(memory::Hosts::new()), Duration::from_secs(3_600))
+    pub(crate) async fn join(
+        &self,
+        name: &str,
+        hosts: Arc<dyn Hosts>,
+        lease: Duration,
+        routes: Vec<Configured>,
+    ) -> Result<Supervisor, Refusal> {
+        Supervisor::start(self.ports_of(name, hosts, lease), routes).await
     }
 
     fn ports_of(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Ports {

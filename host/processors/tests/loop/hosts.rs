@@ -15,7 +15,7 @@ use lantern_core::{
     journal::FailurePolicy,
     module::FailureKind,
 };
-use lantern_processors::{Deploy, Place, Refusal, Supervisor};
+use lantern_processors::{Configured, Deploy, Place, Refusal, Supervisor};
 use lantern_stores::memory;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -29,22 +29,32 @@ use crate::{
 const LEASE: Duration = Duration::from_millis(500);
 
 /// A host that can be killed: it has a runtime of its own.
-struct Member {
+pub(crate) struct Member {
     runtime: Option<Runtime>,
-    supervisor: Supervisor,
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Member {
     async fn join(world: &World, hosts: &Arc<dyn Hosts>, name: &'static str) -> Self {
+        Self::join_with(world, hosts, name, Vec::new()).await
+    }
+
+    /// A host with routes.
+    pub(crate) async fn join_with(
+        world: &World,
+        hosts: &Arc<dyn Hosts>,
+        name: &'static str,
+        routes: Vec<Configured>,
+    ) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
         let (world, hosts) = (world.clone(), hosts.clone());
-        let joining = runtime.spawn(async move { world.join(name, hosts, LEASE).await.unwrap() });
+        let joining = runtime.spawn(async move { world.join(name, hosts, LEASE, routes).await.unwrap() });
         let supervisor = joining.await.unwrap();
         Self { runtime: Some(runtime), supervisor }
     }
 
     /// Kills it at whatever it is doing.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.end();
     }
 
@@ -55,7 +65,7 @@ impl Member {
     }
 
     /// Does something on its own threads.
-    async fn with<F: Future<Output: Send + 'static> + Send + 'static>(
+    pub(crate) async fn with<F: Future<Output: Send + 'static> + Send + 'static>(
         &self,
         work: impl FnOnce(Supervisor) -> F,
     ) -> F::Output {
@@ -104,7 +114,7 @@ impl Hosts for Cut {
     }
 }
 
-fn registry() -> Arc<dyn Hosts> {
+pub(crate) fn registry() -> Arc<dyn Hosts> {
     Arc::new(memory::Hosts::new())
 }
 
@@ -113,7 +123,7 @@ fn named(name: &str, kind: Kind, module: Digest) -> Deploy {
 }
 
 /// Waits until something is so.
-async fn until(is_so: impl Fn() -> bool) {
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
     bounded(async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -12,6 +12,7 @@ mod hosts;
 mod inboxes;
 mod life;
 mod modules;
+mod moving_routes;
 mod rebuild;
 mod relays;
 mod routes;

@@ -1,9 +1,9 @@
 //! Routes for tests, and what is asked of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
 use lantern_core::{Event, EventId, Message, Name};
-use lantern_processors::{Consume, Publish, RouteStatus, Routes, Start};
+use lantern_processors::{Configured, Consume, Publish, RouteStatus, Routes, Start, Supervisor};
 
 use crate::{
     bus::{destination, subscription},
@@ -32,15 +32,41 @@ pub(crate) fn consume() -> Consume {
     Consume { name: route(), bus: Name::new("main").unwrap(), subscription: subscription("in", "group") }
 }
 
+/// A host with routes.
+pub(crate) struct Routed {
+    supervisor: Supervisor,
+    routes: Routes,
+}
+
+impl Routed {
+    pub(crate) async fn shutdown(&self) {
+        self.supervisor.shutdown().await;
+    }
+}
+
+impl Deref for Routed {
+    type Target = Routes;
+
+    fn deref(&self) -> &Routes {
+        &self.routes
+    }
+}
+
 impl World {
     /// Starts a host that publishes.
-    pub(crate) async fn publishing(&self, publish: Publish) -> Routes {
-        Routes::start(self.ports(), vec![publish], Vec::new()).await.unwrap()
+    pub(crate) async fn publishing(&self, publish: Publish) -> Routed {
+        self.routed(Configured::Publish(publish)).await
     }
 
     /// Starts a host that consumes.
-    pub(crate) async fn consuming(&self, consume: Consume) -> Routes {
-        Routes::start(self.ports(), Vec::new(), vec![consume]).await.unwrap()
+    pub(crate) async fn consuming(&self, consume: Consume) -> Routed {
+        self.routed(Configured::Consume(consume)).await
+    }
+
+    async fn routed(&self, route: Configured) -> Routed {
+        let supervisor = self.supervise_with(vec![route]).await;
+        let routes = supervisor.routes();
+        Routed { supervisor, routes }
     }
 }
 

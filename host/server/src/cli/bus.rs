@@ -20,7 +20,7 @@ pub(super) enum Bus {
     List,
     /// Show how a route is doing.
     Status { route: Name },
-    /// Have a route rest until it is resumed, or the host starts again.
+    /// Have a route rest until it is resumed, also when it moves to another host or the host starts again.
     Pause { route: Name },
     /// Let a route go on that was paused, or stopped by an error.
     Resume { route: Name },
@@ -110,9 +110,11 @@ async fn list(client: &Client, output: Output) -> Result<(), Failure> {
         let rows = routes.read::<Routes<RouteStatus>>()?.routes.into_iter().map(|status| {
             let (lag, dead) = (status.lag.to_string(), status.dead_letters.to_string());
             let place = format!("{} {}/{}", arrow(status.direction), status.bus, status.topic);
-            [status.name.to_string(), place, status.state.as_str().into(), lag, dead]
+            let host = status.host.unwrap_or_default();
+            [status.name.to_string(), place, status.state.as_str().into(), host, lag, dead]
         });
-        let routes = table(&["route", "way", "state", "lag", "dead letters"], rows, "the configuration has no route");
+        let routes =
+            table(&["route", "way", "state", "host", "lag", "dead letters"], rows, "the configuration has no route");
         Ok(format!("{buses}\n{routes}"))
     })
 }
@@ -137,6 +139,7 @@ fn shown(status: &RouteStatus) -> String {
         ("way", format!("{} topic {} of bus {}", arrow(status.direction), status.topic, status.bus)),
         ("group", status.group.clone().unwrap_or_default()),
         ("state", status.state.as_str().into()),
+        ("host", status.host.clone().unwrap_or_default()),
         ("position", position),
         ("lag", status.lag.to_string()),
         ("oldest waiting", status.oldest_waiting.map(|time| time.to_string()).unwrap_or_default()),

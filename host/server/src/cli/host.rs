@@ -43,9 +43,9 @@ async fn list(client: &Client, output: Output) -> Result<(), Failure> {
             };
             let times = [host.started_at.to_string(), host.seen_at.to_string()];
             let texts = [host.name, host.address, state.to_owned()];
-            texts.into_iter().chain(times).chain([host.processors.join(", ")])
+            texts.into_iter().chain(times).chain([host.processors.join(", "), host.routes.join(", ")])
         });
-        let header = ["name", "address", "state", "since", "last seen", "runs"];
+        let header = ["name", "address", "state", "since", "last seen", "runs", "routes"];
         Ok(table(&header, rows, "no hosts"))
     })
 }

@@ -1,8 +1,8 @@
-//! Requests for a processor that another host runs: they are handed on to it, and its answer is handed back, so that every
-//! host answers for all of them.
+//! Requests for a processor or a route that another host runs: they are handed on to it, and its answer is handed back, so
+//! that every host answers for all of them.
 //!
-//! What only the owner knows is asked of the owner: what a processor is doing, and every change. Read models, dead letters
-//! and histories are in the stores that all share, and any host reads them.
+//! What only the owner knows is asked of the owner: what it is doing, and every change. Read models, dead letters and
+//! histories are in the stores that all share, and any host reads them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lantern_core::{Identity, Kind, Name, Subject};
-use lantern_processors::{Place, Refusal, Status};
+use lantern_processors::{Place, Refusal, RouteStatus, Status};
 use lantern_telemetry::propagation;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{self, Instant};
 
 use super::{SMALL_BODY, door::Door, problem::Problem};
@@ -44,6 +44,31 @@ const OF_ONE_CONNECTION: [HeaderName; 6] =
 /// Talks to the other hosts.
 pub(super) struct Peers {
     http: reqwest::Client,
+}
+
+/// What a request is about.
+enum Concern {
+    /// A processor.
+    Processor(Subject),
+    /// A route.
+    Route(Name),
+}
+
+impl Concern {
+    fn place(&self, host: &Host) -> Result<Place, Refusal> {
+        match self {
+            Self::Processor(Subject { kind, name }) => host.supervisor.place(*kind, name),
+            Self::Route(name) => host.routes.place(name),
+        }
+    }
+
+    /// It is not here.
+    fn elsewhere(self) -> Refusal {
+        match self {
+            Self::Processor(subject) => Refusal::Elsewhere { subject, host: None },
+            Self::Route(route) => Refusal::RouteElsewhere { route, host: None },
+        }
+    }
 }
 
 /// Why another host gave no answer of its own.
@@ -95,21 +120,21 @@ impl Peers {
         Ok(response)
     }
 
-    /// How the processors of a kind stand that a host runs; nothing when it does not answer soon.
-    async fn list(&self, peer: &Identity, kind: Kind) -> Vec<Status> {
+    /// How those of a sort stand that a host runs; nothing when it does not answer soon.
+    async fn list<T: DeserializeOwned>(&self, peer: &Identity, sort: &str) -> Vec<T> {
         #[derive(Deserialize)]
-        struct Listed {
-            #[serde(alias = "projections", alias = "handlers")]
-            processors: Vec<Status>,
+        struct Listed<T> {
+            #[serde(alias = "projections", alias = "handlers", alias = "routes")]
+            all: Vec<T>,
         }
 
-        let url = format!("{}/api/v1/{kind}s", peer.address);
+        let url = format!("{}/api/v1/{sort}", peer.address);
         let asking = async {
             let answer = self.http.get(url).header(HANDED_ON, "1").send().await?;
-            answer.error_for_status()?.json::<Listed>().await
+            answer.error_for_status()?.json::<Listed<T>>().await
         };
         match time::timeout(MOMENT, asking).await {
-            Ok(Ok(listed)) => listed.processors,
+            Ok(Ok(listed)) => listed.all,
             Ok(Err(error)) => {
                 tracing::warn!(host = peer.name, "it does not say what it runs: {error}");
                 Vec::new()
@@ -126,43 +151,75 @@ pub(super) async fn list(host: &Host, door: &Door, kind: Kind, headers: &HeaderM
         return Ok(all);
     }
     let names = host.supervisor.names(kind);
-    let is_missing = |all: &[Status], name: &Name| !all.iter().any(|status| status.name == *name);
-    if names.iter().any(|name| is_missing(&all, name)) {
-        let (roll, _) = host.supervisor.roll();
-        let own = host.supervisor.identity().id;
-        let peers = roll.hosts.iter().filter(|seen| seen.is_live && seen.identity.id != own);
-        let asked = futures::future::join_all(peers.map(|seen| door.peers.list(&seen.identity, kind))).await;
-        for status in asked.into_iter().flatten() {
-            // While it changes hosts two may show it.
-            if is_missing(&all, &status.name) {
-                all.push(status);
-            }
+    for name in complete(host, door, &format!("{kind}s"), &mut all, names, |status| &status.name).await {
+        match host.supervisor.recall(kind, &name).await {
+            Ok(status) => all.push(status),
+            Err(Refusal::Unknown(_)) => {}
+            Err(refusal) => return Err(refusal.into()),
         }
-        for name in names {
-            if is_missing(&all, &name) {
-                match host.supervisor.recall(kind, &name).await {
-                    Ok(status) => all.push(status),
-                    Err(Refusal::Unknown(_)) => {}
-                    Err(refusal) => return Err(refusal.into()),
-                }
-            }
-        }
-        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
-/// Hands a request on that only the owner of a processor can answer.
+/// All routes, whoever runs them, by name. A host that is asked by another one answers for itself.
+pub(super) async fn list_routes(host: &Host, door: &Door, headers: &HeaderMap) -> Result<Vec<RouteStatus>, Problem> {
+    let mut all = host.routes.list().await?;
+    if headers.contains_key(HANDED_ON) {
+        return Ok(all);
+    }
+    let names = host.routes.names();
+    for name in complete(host, door, "routes", &mut all, names, |status| &status.name).await {
+        match host.routes.recall(&name).await {
+            Ok(status) => all.push(status),
+            // It is in no configuration but that of a host which does not answer.
+            Err(Refusal::RouteElsewhere { .. } | Refusal::UnknownRoute(_)) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// Adds what the other hosts run of the names; answers those that nobody has told of.
+async fn complete<T: DeserializeOwned>(
+    host: &Host,
+    door: &Door,
+    sort: &str,
+    all: &mut Vec<T>,
+    names: impl IntoIterator<Item = Name>,
+    name_of: impl Fn(&T) -> &Name,
+) -> Vec<Name> {
+    let is_missing = |all: &[T], name: &Name| !all.iter().any(|one| name_of(one) == name);
+    let mut missing: Vec<Name> = names.into_iter().filter(|name| is_missing(all, name)).collect();
+    if missing.is_empty() {
+        return missing;
+    }
+    let (roll, _) = host.supervisor.roll();
+    let own = host.supervisor.identity().id;
+    let peers = roll.hosts.iter().filter(|seen| seen.is_live && seen.identity.id != own);
+    let asked = futures::future::join_all(peers.map(|seen| door.peers.list::<T>(&seen.identity, sort))).await;
+    for one in asked.into_iter().flatten() {
+        // While it changes hosts two may show it.
+        if is_missing(all, name_of(&one)) {
+            all.push(one);
+        }
+    }
+    missing.retain(|name| is_missing(all, name));
+    missing
+}
+
+/// Hands a request on that only the owner of a processor or route can answer.
 pub(super) async fn handed_on(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let Some(subject) = concerned(&request) else { return next.run(request).await };
+    let Some(concern) = concerned(&request) else { return next.run(request).await };
     let Ok(host) = door.host() else { return next.run(request).await };
-    let place = || host.supervisor.place(subject.kind, &subject.name);
+    let place = || concern.place(&host);
     // What is unknown everywhere is known to be so here.
     if !matches!(place(), Ok(Place::At(_) | Place::Nowhere)) {
         return next.run(request).await;
     }
     if request.headers().contains_key(HANDED_ON) {
-        let mut response = Problem::from(Refusal::Elsewhere { subject, host: None }).into_response();
+        let mut response = Problem::from(concern.elsewhere()).into_response();
         response.headers_mut().insert(NOT_HERE, HeaderValue::from_static("1"));
         return response;
     }
@@ -193,14 +250,14 @@ pub(super) async fn handed_on(State(door): State<Arc<Door>>, request: Request, n
                 let asking = door.peers.ask(&peer, &parts, body.clone());
                 let asked = tokio::select! {
                     asked = asking => asked,
-                    () = moved(&host, &subject, &peer) => {
+                    () = moved(&host, &concern, &peer) => {
                         Err(Silence::Broken("it was silent until its time was over".into()))
                     }
                 };
                 match asked {
                     Ok(response) => return response,
                     Err(Silence::Broken(reason)) if parts.method != Method::GET => {
-                        return unknown(&subject, &peer, &reason).into_response();
+                        return unknown(&concern, &peer, &reason).into_response();
                     }
                     Err(_) => {}
                 }
@@ -213,32 +270,39 @@ pub(super) async fn handed_on(State(door): State<Arc<Door>>, request: Request, n
     again(next).await
 }
 
-/// Returns when a processor is no longer where it was.
-async fn moved(host: &Host, subject: &Subject, peer: &Identity) {
-    while host.supervisor.place(subject.kind, &subject.name).is_ok_and(|place| place == Place::At(peer.clone())) {
+/// Returns when something is no longer where it was.
+async fn moved(host: &Host, concern: &Concern, peer: &Identity) {
+    while concern.place(host).is_ok_and(|place| place == Place::At(peer.clone())) {
         time::sleep(GLANCE).await;
     }
 }
 
 /// A change was handed on, and what became of it is not known.
-fn unknown(subject: &Subject, peer: &Identity, reason: &str) -> Problem {
-    let Subject { kind, name } = subject;
-    let detail = format!(
-        "host `{}` was to do it and did not answer ({reason}): `lantern {kind} status {name}` and `lantern {kind} history \
-         {name}` show whether it was done",
-        peer.name
-    );
-    Problem::new(StatusCode::BAD_GATEWAY, "unanswered", detail).with(kind.as_str(), name).with("host", &peer.name)
+fn unknown(concern: &Concern, peer: &Identity, reason: &str) -> Problem {
+    let (kind, name, look) = match concern {
+        Concern::Processor(Subject { kind, name }) => {
+            let look = format!("`lantern {kind} status {name}` and `lantern {kind} history {name}` show");
+            (kind.as_str(), name, look)
+        }
+        Concern::Route(name) => ("route", name, format!("`lantern bus status {name}` shows")),
+    };
+    let host = &peer.name;
+    let detail = format!("host `{host}` was to do it and did not answer ({reason}): {look} whether it was done");
+    Problem::new(StatusCode::BAD_GATEWAY, "unanswered", detail).with(kind, name).with("host", host)
 }
 
-/// The processor whose owner has to answer a request.
-fn concerned(request: &Request) -> Option<Subject> {
+/// The processor or route whose owner has to answer a request.
+fn concerned(request: &Request) -> Option<Concern> {
     let route = request.extensions().get::<MatchedPath>()?.as_str();
     let mut segments = request.uri().path().strip_prefix("/api/v1/")?.split('/');
     let (kind, of_processor) = match segments.next()? {
         "projections" => (Kind::Projection, route.strip_prefix("/api/v1/projections/{name}")?),
         "handlers" => (Kind::Handler, route.strip_prefix("/api/v1/handlers/{name}")?),
         "schedules" => (Kind::Handler, route.strip_prefix("/api/v1/schedules/{handler}")?),
+        "routes" => {
+            let is_of_owner = request.method() != Method::GET || route == "/api/v1/routes/{name}";
+            return segments.next()?.parse().ok().filter(|_| is_of_owner).map(Concern::Route);
+        }
         _ => return None,
     };
     let is_newest = || request.uri().query().is_some_and(|query| query.contains("min_position="));
@@ -247,5 +311,5 @@ fn concerned(request: &Request) -> Option<Subject> {
         _ => true,
     };
     let name = segments.next()?.parse().ok()?;
-    is_of_owner.then_some(Subject { kind, name })
+    is_of_owner.then_some(Concern::Processor(Subject { kind, name }))
 }

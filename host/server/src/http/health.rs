@@ -31,7 +31,8 @@ struct Readiness {
     status: &'static str,
     /// The projections, handlers and routes of this host that are in error.
     in_error: Vec<Stopped>,
-    /// The projections and handlers that no host runs. For a few seconds that is no matter: they change hosts.
+    /// The projections, handlers and routes that no host runs; a route as `publish.NAME` or `consume.NAME`. For a few seconds
+    /// that is no matter: they change hosts.
     unattended: Vec<String>,
     /// Why the other hosts cannot be heard of, so that this one may run nothing for long.
     registry: Option<String>,

@@ -41,6 +41,8 @@ pub(crate) struct HostShown {
     pub(crate) is_this: bool,
     /// The projections and handlers it runs.
     pub(crate) processors: Vec<String>,
+    /// The routes it runs.
+    pub(crate) routes: Vec<String>,
 }
 
 /// Lists the hosts that share the stores, the longest there first: those that live, and those that died lately.
@@ -53,8 +55,10 @@ pub(crate) struct HostShown {
 async fn list_hosts(Open(host): Open) -> Json<HostList> {
     let (roll, _) = host.supervisor.roll();
     let own = host.supervisor.identity().id;
-    let shown = |Seen { identity, seen_at, is_live }: &Seen| {
+    let shown = |Seen { identity, seen_at, is_live, .. }: &Seen| {
         let leases = roll.leases.iter().filter(|lease| lease.host == identity.id && !lease.is_over);
+        let (routes, processors): (Vec<_>, Vec<_>) =
+            leases.map(|lease| &lease.unit).partition(|unit| unit.is_reserved());
         HostShown {
             id: identity.id,
             name: identity.name.clone(),
@@ -63,7 +67,8 @@ async fn list_hosts(Open(host): Open) -> Json<HostList> {
             seen_at: *seen_at,
             is_live: *is_live,
             is_this: identity.id == own,
-            processors: leases.map(|lease| lease.unit.to_string()).collect(),
+            processors: processors.into_iter().map(ToString::to_string).collect(),
+            routes: routes.into_iter().map(|unit| unit.plain().to_owned()).collect(),
         }
     };
     Json(HostList { hosts: roll.hosts.iter().map(shown).collect() })

@@ -90,6 +90,9 @@ impl From<Refusal> for Problem {
             Refusal::NotScheduled { name, key } => {
                 Self::not_found(detail).with("handler", name).with("key", key.as_ref())
             }
+            Refusal::RouteElsewhere { route, host } => {
+                unavailable("elsewhere", detail).with("route", route).with("host", host)
+            }
             Refusal::UnknownRoute(route) => Self::not_found(detail).with("route", route),
             Refusal::UnknownBus { route, bus } => Self::not_found(detail).with("route", route).with("bus", bus),
             Refusal::NoDeadLetter { route, id } => Self::not_found(detail).with("route", route).with("id", id),

@@ -1,19 +1,23 @@
 //! `/api/v1/routes`: the routes between buses and the log, and what they have set aside.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
-    http::StatusCode,
+    extract::State,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use lantern_core::Name;
-use lantern_processors::{DeadLetter, Retried, RouteStatus};
+use lantern_processors::{DeadLetter, Refusal, Retried, RouteStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::{
     Routes,
-    door::Open,
+    door::{Door, Open},
+    elsewhere,
     events::limit,
     given::{self, Path, Query},
     problem::Problem,
@@ -38,15 +42,19 @@ struct RouteList {
     routes: Vec<RouteStatus>,
 }
 
-/// Lists the routes of the configuration by name.
+/// Lists the routes by name, whichever host runs them.
 #[utoipa::path(
     get,
     path = "/api/v1/routes",
     tag = "buses",
     responses((status = 200, description = "The routes", body = shapes::RouteList), Problem),
 )]
-async fn list_routes(Open(host): Open) -> Result<Json<RouteList>, Problem> {
-    Ok(Json(RouteList { routes: host.routes.list().await? }))
+async fn list_routes(
+    State(door): State<Arc<Door>>,
+    Open(host): Open,
+    headers: HeaderMap,
+) -> Result<Json<RouteList>, Problem> {
+    Ok(Json(RouteList { routes: elsewhere::list_routes(&host, &door, &headers).await? }))
 }
 
 /// Shows how a route is doing.
@@ -58,10 +66,14 @@ async fn list_routes(Open(host): Open) -> Result<Json<RouteList>, Problem> {
     responses((status = 200, description = "The route", body = shapes::RouteStatus), Problem),
 )]
 async fn show_route(Open(host): Open, Path(name): Path<Name>) -> Result<Json<RouteStatus>, Problem> {
-    Ok(Json(host.routes.status(&name).await?))
+    match host.routes.status(&name).await {
+        // Its owner does not answer: what is stored is shown.
+        Err(Refusal::RouteElsewhere { .. }) => Ok(Json(host.routes.recall(&name).await?)),
+        status => Ok(Json(status?)),
+    }
 }
 
-/// Has a route rest until it is resumed, or the host starts again.
+/// Has a route rest until it is resumed, also when it moves to another host or the host starts again.
 #[utoipa::path(
     post,
     path = "/api/v1/routes/{name}/pause",

@@ -29,7 +29,7 @@ fn names(names: &[&str]) -> Vec<Name> {
 
 async fn beat(hosts: &dyn Hosts, host: &Identity, lease: Duration, release: &[&str], take: &[&str]) -> Roll {
     let (release, take) = (names(release), names(take));
-    hosts.beat(&Beat { host, lease, release: &release, take: &take }).await.unwrap()
+    hosts.beat(&Beat { host, lease, able: &[], release: &release, take: &take }).await.unwrap()
 }
 
 /// What a host has: units with their epochs.
@@ -55,6 +55,21 @@ pub(super) async fn hosts_are_seen_until_they_leave(hosts: &dyn Hosts) {
     let roll = hosts.roll().await.unwrap();
     assert_eq!((roll.hosts.len(), roll.leases.len()), (1, 0), "it is gone with its leases");
     assert!(roll.host(a.id).is_some());
+}
+
+pub(super) async fn a_host_says_what_it_can_run(hosts: &dyn Hosts) {
+    let (a, b) = (identity("a"), identity("b"));
+    let routes: Vec<_> = names(&["in", "out"]).iter().map(|name| Name::reserved("publish", name)).collect();
+    let beat = Beat { host: &a, lease: LONG, able: &routes, release: &[], take: &routes[..1] };
+    hosts.beat(&beat).await.unwrap();
+    hosts.beat(&Beat { host: &b, able: &[], take: &routes[1..], ..beat.clone() }).await.unwrap();
+    let able = |roll: &Roll, host: &Identity| roll.host(host.id).unwrap().able.clone();
+    let roll = hosts.roll().await.unwrap();
+    assert_eq!((able(&roll, &a), able(&roll, &b)), (routes.clone(), vec![]));
+    assert_eq!(held(&roll, &a), units(&[("publish.in", 1)]), "a unit may have a reserved name");
+    assert_eq!(held(&roll, &b), units(&[("publish.out", 1)]), "who may take what is not the registry's to say");
+    let roll = hosts.beat(&Beat { able: &routes[..1], take: &[], ..beat }).await.unwrap();
+    assert_eq!(able(&roll, &a), routes[..1], "what was said last counts");
 }
 
 pub(super) async fn a_lease_is_one_hosts_alone(hosts: &dyn Hosts) {

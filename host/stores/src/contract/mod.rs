@@ -143,6 +143,7 @@ pub async fn journal<T: Journal + 'static>(make: impl AsyncFn() -> T) {
 pub async fn hosts<T: Hosts + 'static>(make: impl AsyncFn() -> T) {
     let make = async || Arc::new(make().await);
     hosts::hosts_are_seen_until_they_leave(&*make().await).await;
+    hosts::a_host_says_what_it_can_run(&*make().await).await;
     hosts::a_lease_is_one_hosts_alone(&*make().await).await;
     hosts::what_is_given_back_is_free_and_counts_its_owners(&*make().await).await;
     hosts::a_lease_whose_time_is_over_can_be_taken(&*make().await).await;

@@ -34,6 +34,7 @@ struct Known {
     seen_at: Timestamp,
     /// Until when it counts as living.
     until: Instant,
+    able: Vec<Name>,
 }
 
 struct Lease {
@@ -59,7 +60,8 @@ impl Hosts {
 impl State {
     fn beat(&mut self, beat: &Beat<'_>, now: Instant) {
         let (id, until) = (beat.host.id, now + beat.lease);
-        let known = Known { identity: beat.host.clone(), seen: now, seen_at: SystemClock.now(), until };
+        let (identity, able) = (beat.host.clone(), beat.able.to_vec());
+        let known = Known { identity, seen: now, seen_at: SystemClock.now(), until, able };
         match self.hosts.iter_mut().find(|known| known.identity.id == id) {
             Some(there) => *there = known,
             None => self.hosts.push(known),
@@ -89,6 +91,7 @@ impl State {
             identity: known.identity.clone(),
             seen_at: known.seen_at,
             is_live: known.until > now,
+            able: known.able.clone(),
         };
         let leased = |(unit, lease): (&Name, &Lease)| {
             let host = lease.host?;

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use lantern_core::{
-    Identity, Timestamp,
+    Identity, Name, Timestamp,
     hosts::{Beat, HostsError, Leased, Roll, Seen},
 };
 use serde::Deserialize;
@@ -50,6 +50,7 @@ struct ToldHost {
     /// Microseconds since 1970.
     seen_at: i64,
     is_live: bool,
+    able: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,15 +63,16 @@ struct ToldLease {
 
 impl Told {
     fn roll(self) -> Roll {
-        let seen = |ToldHost { id, name, address, started_at, seen_at, is_live }| Seen {
-            identity: Identity { id, name, address, started_at: Timestamp(started_at) },
+        // Only names are written; what is none was not written by Lantern.
+        let name = |text: &String| Name::stored(text).ok();
+        let seen = |ToldHost { id, name: own, address, started_at, seen_at, is_live, able }| Seen {
+            identity: Identity { id, name: own, address, started_at: Timestamp(started_at) },
             seen_at: Timestamp(seen_at.saturating_mul(1_000)),
             is_live,
+            able: able.iter().filter_map(name).collect(),
         };
-        let leased = |ToldLease { unit, host, epoch, is_over }| {
-            // Only names are written; what is none was not written by Lantern.
-            Some(Leased { unit: unit.parse().ok()?, host, epoch, is_over })
-        };
+        let leased =
+            |ToldLease { unit, host, epoch, is_over }| Some(Leased { unit: name(&unit)?, host, epoch, is_over });
         Roll {
             hosts: self.hosts.into_iter().map(seen).collect(),
             leases: self.leases.into_iter().filter_map(leased).collect(),
@@ -81,14 +83,15 @@ impl Told {
 #[async_trait]
 impl lantern_core::Hosts for Hosts {
     async fn beat(&self, beat: &Beat<'_>) -> Result<Roll, HostsError> {
-        let Beat { host, lease, release, take } = beat;
-        let names = |names: &[lantern_core::Name]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
-        let question = sqlx::query_scalar("select beat($1, $2, $3, $4, make_interval(secs => $5), $6, $7)")
+        let Beat { host, lease, able, release, take } = beat;
+        let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
+        let question = sqlx::query_scalar("select beat($1, $2, $3, $4, make_interval(secs => $5), $6, $7, $8)")
             .bind(host.id)
             .bind(&host.name)
             .bind(&host.address)
             .bind(host.started_at.0)
             .bind(lease.as_secs_f64())
+            .bind(names(able))
             .bind(names(release))
             .bind(names(take));
         self.ask(question).await

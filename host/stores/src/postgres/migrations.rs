@@ -10,7 +10,8 @@ use super::{
 };
 
 /// What each version adds to the one before, version 1 first.
-const VERSIONS: &[&[&str]] = &[&[schema::LOG, schema::SNAPSHOTS, schema::JOURNAL, schema::HOSTS, schema::MODULES]];
+const VERSIONS: &[&[&str]] =
+    &[&[schema::LOG, schema::SNAPSHOTS, schema::JOURNAL, schema::HOSTS, schema::MODULES], &[schema::ABLE_HOSTS]];
 
 /// Says which versions are there.
 const MIGRATION: &str = "create table if not exists migration (

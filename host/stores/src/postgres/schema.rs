@@ -117,6 +117,47 @@ pub(super) const HOSTS: &str = "
     $$;
 ";
 
+/// What a host can run that not every host can: it says so with each beat.
+pub(super) const ABLE_HOSTS: &str = "
+    alter table host add column able text[] not null default '{}';
+    create or replace function roll(moment timestamptz) returns text language sql as $$
+        select json_build_object(
+            'hosts', (select coalesce(json_agg(json_build_object(
+                'id', id, 'name', name, 'address', address, 'started_at', started_at, 'able', able,
+                'seen_at', (extract(epoch from seen_at) * 1000000)::bigint, 'is_live', until > moment
+            ) order by arrival), '[]') from host),
+            'leases', (select coalesce(json_agg(json_build_object(
+                'unit', unit, 'host', host, 'epoch', epoch, 'is_over', until <= moment
+            ) order by unit), '[]') from lease where host is not null)
+        )::text
+    $$;
+    drop function beat(uuid, text, text, bigint, interval, text[], text[]);
+    create function beat(
+        own uuid, own_name text, own_address text, own_start bigint, lasting interval, own_able text[],
+        released text[], taken text[]
+    ) returns text language plpgsql as $$
+    declare
+        moment timestamptz;
+    begin
+        perform set_config('synchronous_commit', 'off', true);
+        perform pg_advisory_xact_lock(hashtextextended('lantern hosts of ' || current_schema(), 0));
+        moment := clock_timestamp();
+        insert into host (id, name, address, started_at, able, seen_at, until)
+            values (own, own_name, own_address, own_start, own_able, moment, moment + lasting)
+            on conflict (id) do update set seen_at = excluded.seen_at, until = excluded.until, able = excluded.able;
+        delete from host where seen_at < moment - interval '10 minutes';
+        update lease set host = null where host = own and unit = any (released);
+        update lease set until = moment + lasting where host = own;
+        insert into lease (unit, host, epoch, until)
+            select distinct unit, own, 1, moment + lasting from unnest(taken) as wanted (unit)
+            on conflict (unit) do update
+            set host = excluded.host, epoch = lease.epoch + 1, until = excluded.until
+            where lease.host is null or (lease.host <> own and lease.until <= moment);
+        return roll(moment);
+    end
+    $$;
+";
+
 /// The modules: their bytes, and their records as JSON.
 pub(super) const MODULES: &str = "
     create table module (digest text primary key collate \"C\", record text not null, bytes bytea not null);

@@ -14,6 +14,8 @@ pub(in crate::http) struct RouteList {
 #[derive(ToSchema)]
 pub(in crate::http) struct RouteStatus {
     name: String,
+    /// The name of the host that runs it; none while it changes hosts.
+    host: Option<String>,
     /// `publish` or `consume`.
     direction: String,
     /// The bus, by its name in the configuration.
@@ -21,7 +23,8 @@ pub(in crate::http) struct RouteStatus {
     topic: String,
     /// The consumer group of a route that consumes.
     group: Option<String>,
-    /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`.
+    /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`; `unknown` where another host runs it that does not
+    /// answer.
     state: String,
     /// The last position that is published, events that do not fit included; of a route that publishes.
     position: Option<u64>,

@@ -35,7 +35,7 @@ async fn hosts_that_beat_at_once_take_each_unit_once() {
             let lease = Duration::from_secs(600);
             let hosts = Hosts::open(&database);
             for _ in 0..10 {
-                hosts.beat(&Beat { host: &host, lease, release: &[], take: &units }).await.unwrap();
+                hosts.beat(&Beat { host: &host, lease, able: &[], release: &[], take: &units }).await.unwrap();
             }
             host.id
         });
