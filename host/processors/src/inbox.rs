@@ -167,6 +167,8 @@ impl Inbox {
                         lag = consumer.lag() => lag,
                     };
                     self.measured(lag);
+                    // Counted from now: a bus that takes long to answer is not asked without end, and messages come in.
+                    ticks.reset();
                     continue;
                 }
                 arrival = consumer.next(MOST_AT_ONCE) => arrival,

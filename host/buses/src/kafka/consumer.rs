@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     client::{Trouble, blocking},
     poller::{self, Client, Post, Told, Watch},
+    producer::Producer,
     settings::Settings,
     shares::{Shares, named},
 };
@@ -42,6 +43,8 @@ pub(super) struct Member {
     subscription: Subscription,
     reading: Reading,
     trouble: Trouble,
+    /// Knows where the partitions end.
+    producer: Arc<Producer>,
     shares: Arc<Shares>,
     thread: Thread,
     /// What was handed over and nobody has taken yet.
@@ -60,15 +63,16 @@ struct Thread {
 }
 
 impl Member {
-    pub(super) async fn join(
+    pub(super) fn join(
         settings: Arc<Settings>,
         subscription: &Subscription,
         reading: Reading,
+        producer: Arc<Producer>,
     ) -> Result<Self, BusError> {
         let (trouble, shares) = (Trouble::new(&settings.name), Arc::<Shares>::default());
         let thread = start(&settings, subscription, &reading, &trouble, &shares)?;
         let (subscription, ready) = (subscription.clone(), VecDeque::new());
-        Ok(Self { settings, subscription, reading, trouble, shares, thread, ready, letting_go: false })
+        Ok(Self { settings, subscription, reading, trouble, producer, shares, thread, ready, letting_go: false })
     }
 
     /// Does something with the client where blocking is allowed.
@@ -241,7 +245,7 @@ impl Consumer for Member {
 
     async fn lag(&mut self) -> Result<Vec<Lag>, BusError> {
         let topic = self.subscription.topic.clone();
-        self.with_client(move |client, shares| {
+        let reached = self.with_client(move |client, shares| {
             let partitions = shares.list();
             let mut unknown = TopicPartitionList::new();
             for (partition, _) in partitions.iter().filter(|(_, share)| share.settled.is_none()) {
@@ -251,16 +255,20 @@ impl Consumer for Member {
                 0 => unknown,
                 _ => client.committed_offsets(unknown, ANSWER)?,
             };
-            let mut lag = Vec::with_capacity(partitions.len());
-            for (partition, share) in partitions {
-                let (low, high) = client.fetch_watermarks(&topic, partition, ANSWER)?;
+            let reached = partitions.into_iter().map(|(partition, share)| {
                 let committed = committed.find_partition(&topic, partition).and_then(|it| it.offset().to_raw());
-                let from = share.settled.or(committed).filter(|offset| *offset >= 0).unwrap_or(low).max(low);
-                lag.push(Lag { partition: named(partition), messages: u64::try_from(high - from).unwrap_or(0) });
-            }
-            Ok(lag)
-        })
-        .await
+                (partition, share.settled.or(committed).filter(|offset| *offset >= 0))
+            });
+            Ok(reached.collect::<Vec<_>>())
+        });
+        let reached = reached.await?;
+        let partitions: Vec<_> = reached.iter().map(|(partition, _)| *partition).collect();
+        let watermarks = self.producer.watermarks(&self.subscription.topic, &partitions).await?;
+        let lag = reached.into_iter().zip(watermarks).map(|((partition, offset), (low, high))| {
+            let from = offset.unwrap_or(low).max(low);
+            Lag { partition: named(partition), messages: u64::try_from(high - from).unwrap_or(0) }
+        });
+        Ok(lag.collect())
     }
 
     async fn close(self: Box<Self>) -> Result<(), BusError> {

@@ -18,6 +18,9 @@
 //! **Consuming** happens on a thread of its own, which is never blocked for long: it keeps the group informed however long
 //! the caller works. Partitions come and go one by one (`cooperative-sticky`). Offsets are committed when they are settled
 //! and at no other time, and only of partitions that are still this consumer's.
+//!
+//! **The lag** is asked for over the producer's connection: on the consumer's a question waits until the brokers have
+//! answered a fetch, partition by partition, and while nothing comes that is long.
 
 mod binding;
 mod client;
@@ -51,14 +54,14 @@ pub(crate) const PORT: u16 = 9092;
 pub struct Kafka {
     settings: Arc<Settings>,
     topics: Topics,
-    producer: Producer,
+    producer: Arc<Producer>,
 }
 
 impl Kafka {
     /// The bus of a URL.
     pub(crate) fn open(address: &Address, options: Options) -> Result<Self, AddressError> {
         let settings = Arc::new(Settings::read(address, options)?);
-        let (topics, producer) = (Topics::new(settings.clone()), Producer::new(settings.clone()));
+        let (topics, producer) = (Topics::new(settings.clone()), Arc::new(Producer::new(settings.clone())));
         Ok(Self { settings, topics, producer })
     }
 }
@@ -90,7 +93,7 @@ impl Bus for Kafka {
         let reading = Reading::of(subscription, &self.settings.name)?;
         reading.refuse_pattern(subscription, &self.settings.name)?;
         self.topics.ensure(&subscription.topic, &self.producer).await?;
-        let member = consumer::Member::join(self.settings.clone(), subscription, reading).await?;
+        let member = consumer::Member::join(self.settings.clone(), subscription, reading, self.producer.clone())?;
         Ok(Box::new(member))
     }
 }

@@ -78,6 +78,20 @@ impl Producer {
         answer
     }
 
+    /// The first offset and the one after the last of each of these partitions, as far as the brokers answer.
+    pub(super) async fn watermarks(&self, topic: &Arc<str>, partitions: &[i32]) -> Result<Vec<(i64, i64)>, BusError> {
+        let current = self.current().await?;
+        let (topic, partitions) = (topic.clone(), partitions.to_vec());
+        let asked = blocking({
+            let current = current.clone();
+            move || {
+                let client = current.client.client();
+                partitions.iter().map(|partition| client.fetch_watermarks(&topic, *partition, ANSWER)).collect()
+            }
+        });
+        asked.await.unwrap_or(Err(KafkaError::Canceled)).map_err(|error| current.trouble.error(&error))
+    }
+
     /// Sends messages and waits until all are acknowledged.
     pub(super) async fn send(&self, destination: &Destination, messages: &[Message]) -> Result<(), BusError> {
         let current = self.current().await?;

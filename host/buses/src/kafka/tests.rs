@@ -1,11 +1,17 @@
 //! Kafka keeps the contract; what it says about credentials, certificates and sizes; what is no event.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use lantern_core::{Bus, BusError, Fate, Payload};
+use lantern_core::{
+    Bus, BusError, Fate, Payload,
+    bus::{Arrival, Lag},
+};
 use rdkafka::{
     config::FromClientConfig,
     message::{Header, OwnedHeaders},
@@ -16,7 +22,7 @@ use uuid::Uuid;
 use super::Kafka;
 use crate::{
     address::{Address, Options},
-    contract::{self, Site, consume, message, messages, numbers, patiently, take, take_all, to, variable},
+    contract::{self, Site, consume, message, messages, numbers, patiently, sorted, take, take_all, to, variable},
 };
 
 struct OnKafka {
@@ -86,13 +92,44 @@ async fn a_slow_caller_stays_in_its_group() {
     let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "slow")).await;
     let mut taken = take_all(&mut *consumer, 10).await;
     // Longer than the session and than the thread waits for the caller: the partitions are paused meanwhile.
-    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     let count = taken.len();
     let rest = take_all(&mut *consumer, 4_000 - count).await;
     taken.extend(rest);
     contract::assert_in_order(&taken);
-    assert_eq!(contract::sorted(numbers(&taken)), (0..4_000).collect::<Vec<_>>());
+    assert_eq!(sorted(numbers(&taken)), (0..4_000).collect::<Vec<_>>());
     consumer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_moments_before_is_read_while_its_lag_is_asked_for() {
+    let site = OnKafka::new();
+    let topic = site.topic();
+    let sent = messages(12, 600);
+    let publishing = async {
+        for part in sent.chunks(50) {
+            site.bus().publish(&to(&topic), part).await.unwrap();
+        }
+    };
+    let consuming = async {
+        let mut consumer = consume(&*site.bus(), &site.subscription(&topic, "new")).await;
+        let (mut taken, mut lag) = (Vec::new(), Vec::new());
+        while taken.len() < sent.len() || lag.iter().any(|lag: &Lag| lag.messages > 0) {
+            if let Ok(arrival) = tokio::time::timeout(Duration::from_millis(300), consumer.next(20)).await
+                && let Arrival::Messages(deliveries) = arrival.unwrap()
+            {
+                let receipts: Vec<_> = deliveries.iter().map(|delivery| delivery.receipt).collect();
+                consumer.settle(&receipts).await.unwrap();
+                taken.extend(deliveries.into_iter().map(|delivery| delivery.content.unwrap()));
+            }
+            lag = consumer.lag().await.unwrap();
+        }
+        consumer.close().await.unwrap();
+        taken
+    };
+    let (taken, ()) = tokio::join!(patiently("all messages", consuming), publishing);
+    contract::assert_in_order(&taken);
+    assert_eq!(sorted(numbers(&taken)), (0..600).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -34,12 +35,20 @@ pub(crate) struct Shaky {
     pub(crate) is_away: AtomicBool,
     /// The longest data of an event that it takes.
     pub(crate) largest: AtomicUsize,
+    /// How many milliseconds it takes to say how many messages wait.
+    pub(crate) pondering: Arc<AtomicU64>,
 }
 
 impl Shaky {
     pub(crate) fn new(faults: Arc<Faults>) -> Arc<Self> {
-        let inner = Arc::new(Memory::new(3, 100_000));
-        Arc::new(Self { inner, faults, is_away: AtomicBool::new(false), largest: AtomicUsize::new(usize::MAX) })
+        let (inner, largest) = (Arc::new(Memory::new(3, 100_000)), AtomicUsize::new(usize::MAX));
+        Arc::new(Self {
+            inner,
+            faults,
+            is_away: AtomicBool::new(false),
+            largest,
+            pondering: Arc::default(),
+        })
     }
 
     /// It alone, under the name `main`.
@@ -136,13 +145,18 @@ impl Bus for Shaky {
     async fn consume(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BusError> {
         self.there()?;
         let inner = self.inner.consume(subscription).await?;
-        Ok(Box::new(ShakyConsumer { inner, faults: self.faults.clone() }))
+        Ok(Box::new(ShakyConsumer {
+            inner,
+            faults: self.faults.clone(),
+            pondering: self.pondering.clone(),
+        }))
     }
 }
 
 struct ShakyConsumer {
     inner: Box<dyn Consumer>,
     faults: Arc<Faults>,
+    pondering: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -171,7 +185,7 @@ impl Consumer for ShakyConsumer {
     }
 
     async fn settle(&mut self, receipts: &[Receipt]) -> Result<(), BusError> {
-        let Self { inner, faults } = self;
+        let Self { inner, faults, .. } = self;
         faults.write(away, inner.settle(receipts)).await
     }
 
@@ -180,6 +194,7 @@ impl Consumer for ShakyConsumer {
     }
 
     async fn lag(&mut self) -> Result<Vec<Lag>, BusError> {
+        tokio::time::sleep(Duration::from_millis(self.pondering.load(Ordering::SeqCst))).await;
         self.inner.lag().await
     }
 

@@ -118,6 +118,19 @@ async fn a_bus_that_is_away_at_the_start_is_waited_for() {
     routes.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_slow_to_say_what_waits_is_read_all_the_same() {
+    let world = World::new(Arc::default());
+    // Longer than from one question to the next.
+    world.bus.pondering.store(5_000, Ordering::SeqCst);
+    let routes = world.consuming(consume()).await;
+    for count in 1..=3 {
+        world.bus.add("in", &[message("A-1", noted("1"))]).await;
+        grown(&world, count).await;
+    }
+    routes.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_inbox_leaves_the_group_and_comes_back() {
     let world = World::new(Arc::default());
