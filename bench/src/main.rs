@@ -13,6 +13,7 @@ mod guest;
 mod handle;
 mod handlers;
 mod idle;
+mod kafka_projection;
 mod latency;
 mod load;
 mod loading;
@@ -76,6 +77,7 @@ enum Name {
     Handle,
     Append,
     PostgresAppend,
+    KafkaProjection,
     Rebuild,
     Native,
     Tracing,
@@ -132,6 +134,7 @@ async fn measure(name: Name, bench: &Bench, report: &mut Report) -> Result<()> {
         Name::Handle => handle::run(bench, report).await,
         Name::Append => append::run(bench, report).await,
         Name::PostgresAppend => postgres_append::run(bench, report).await,
+        Name::KafkaProjection => kafka_projection::run(bench, report).await,
         Name::Rebuild => rebuild::run(bench, report).await,
         Name::Native => native::run(bench, report).await,
         Name::Tracing => tracing::run(bench, report).await,

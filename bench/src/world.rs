@@ -14,7 +14,7 @@ use lantern_core::{
     journal::FailurePolicy,
     module::{Limits, Settings},
 };
-use lantern_processors::{Deploy, Ports, Start, Status, Supervisor};
+use lantern_processors::{Buses, Configured, Deploy, Ports, Start, Status, Supervisor};
 use lantern_stores::{memory, sqlite};
 use lantern_telemetry::{Telemetry, observe};
 use lantern_upcasters::Upcasters;
@@ -165,6 +165,12 @@ impl World {
         start(&folder, make, self.threads()).await
     }
 
+    /// The same with buses, and routes that feed projections.
+    pub(crate) async fn fed(&self, make: Make<'_>, from: (Arc<Buses>, Vec<Configured>)) -> Result<Host> {
+        let folder = tempfile::tempdir_in(self.folder())?.keep();
+        start_fed(&folder, make, self.threads(), from).await
+    }
+
     /// Deploys a module to a new host, waits until it has handled all of a log, and checks that it did.
     pub(crate) async fn rebuild(&self, module: Digest, filled: &Filled, make: Make<'_>) -> Result<Rebuilt> {
         let host = self.host(make).await?;
@@ -218,6 +224,16 @@ pub(crate) fn projection(name: &Name, module: Digest, start: Start) -> Deploy {
 
 /// Starts a host on the read models and the journal of a folder.
 pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThreads>) -> Result<Host> {
+    start_fed(folder, make, threads, (Arc::default(), Vec::new())).await
+}
+
+/// The same with buses, and routes that feed projections.
+async fn start_fed(
+    folder: &Path,
+    make: Make<'_>,
+    threads: Arc<GuestThreads>,
+    (buses, routes): (Arc<Buses>, Vec<Configured>),
+) -> Result<Host> {
     let Make { mut log, mut library, telemetry, watch } = make;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut read_models: Arc<dyn ReadModels> = Arc::new(sqlite::ReadModels::open(folder.join("read-models"))?);
@@ -241,12 +257,12 @@ pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThrea
         clock,
         threads,
         upcasting,
-        buses: Arc::default(),
+        buses,
         hosts: Arc::new(memory::Hosts::new()),
         host: alone(),
         lease: Duration::from_secs(24 * 3600),
     };
-    Ok(Host { supervisor: Supervisor::start(ports, Vec::new()).await?, log, folder: folder.into() })
+    Ok(Host { supervisor: Supervisor::start(ports, routes).await?, log, folder: folder.into() })
 }
 
 /// A host that has its stores for itself.

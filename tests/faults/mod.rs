@@ -3,6 +3,7 @@
 mod buses;
 mod contention;
 mod kill;
+mod killed_feed;
 mod killed_swap;
 mod killed_tables;
 mod quiet_effects;

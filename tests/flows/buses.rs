@@ -147,6 +147,38 @@ fn each_message_of_a_batch_is_traced_through_kafka() {
     each_message_of_a_batch_is_traced(Bus::Kafka);
 }
 
+#[test]
+fn a_projection_that_kafka_feeds_is_in_the_trace_of_the_message() {
+    let (collector, topic, url) = (Collector::grpc(), topic(), Bus::Kafka.url());
+    let from = Host::start_with(traced(&collector, "from").bus(&url).publishing(&topic));
+    let reading = traced(&collector, "to").bus(&url).consuming(&topic);
+    let to = Host::start_with(reading.variable("LANTERN_CONSUME_IN_PROJECTION", "totals"));
+    to.deploy("totals", guests::COUNTER);
+    from.wait_for_route("out", "live", is_live);
+
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let headers = [("content-type", "application/json"), ("traceparent", traceparent.as_str())];
+    // What cannot be handled is set aside on the way, with what it is.
+    for (number, data) in [(1, json!({ "amount": 5 })), (2, json!({ "amount": "none" }))] {
+        let body = event(number, &format!("Item-{number}"), "Counted", data).to_string();
+        from.send("POST", "/api/v1/events", &headers, body.as_bytes()).ok();
+    }
+    to.wait_until("totals", "done", |status| status["handled"] == 1 && status["parked_events"] == 1);
+    assert_eq!(to.document("totals", "counts", "Item-1").unwrap()["last_amount"], 5);
+    assert_eq!((to.head(), to.dead_letters("totals")[0]["stream"].as_str()), (0, Some("Item-2")));
+
+    wait::until("publish, consume and handle in a row", || {
+        let spans = collector.trace(TRACE);
+        let by_id = |id: &str| spans.iter().find(|span| span.span_id == id);
+        let is = |span: &Span, name: &str, service: &str| span.name == name && span.service == service;
+        let handled = spans.iter().filter(|span| is(span, HANDLE, "to")).find(|handle| {
+            let consume = by_id(&handle.parent).filter(|consume| is(consume, CONSUME, "to"));
+            consume.and_then(|consume| by_id(&consume.parent)).is_some_and(|publish| is(publish, PUBLISH, "from"))
+        });
+        handled.map(drop)
+    });
+}
+
 /// What is in the log before a host publishes, what comes meanwhile, and what is sent twice: all of it arrives once.
 fn a_copy_of_the_log(bus: Bus) {
     let topic = topic();

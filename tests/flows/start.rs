@@ -92,6 +92,20 @@ fn a_variable_that_makes_no_sense_is_named() {
 }
 
 #[test]
+fn a_route_that_cannot_feed_a_projection_is_named() {
+    let route = [
+        ("LANTERN_BUS_MAIN_URL", "redis://127.0.0.1:1"),
+        ("LANTERN_CONSUME_IN_BUS", "main"),
+        ("LANTERN_CONSUME_IN_TOPIC", "orders"),
+        ("LANTERN_CONSUME_IN_GROUP", "shop"),
+        ("LANTERN_CONSUME_IN_PROJECTION", "orders"),
+    ];
+    let said = refused(&["--listen", "127.0.0.1:0"], &route);
+    assert!(said.contains("route `in`") && said.contains("redis, the bus `main`"), "{said}");
+    assert!(said.contains("take `projection` out of the route"), "{said}");
+}
+
+#[test]
 fn another_machine_is_not_served_without_tokens() {
     let said = refused(&["--listen", "0.0.0.0:0"], &[]);
     assert!(said.contains("0.0.0.0") && said.contains("127.0.0.1"), "{said}");

@@ -326,6 +326,11 @@ pub trait Bus: Send + Sync {
     /// Where it is, as host and port; never with credentials. Empty for the bus in memory.
     fn address(&self) -> &str;
 
+    /// Whether callers can keep the offsets of their group, see [`Keeper::Caller`].
+    fn leaves_offsets(&self) -> bool {
+        false
+    }
+
     /// Whether it is there and takes the credentials.
     async fn check(&self) -> Result<(), BusError>;
 

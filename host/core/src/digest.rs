@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
-use crate::SqlValue;
+use crate::{SqlValue, documents::OWN};
 
 /// A SHA-256 digest, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +77,12 @@ const ROW: u64 = u64::MAX - 1;
 pub struct ReadModelDigest(Sha256);
 
 impl ReadModelDigest {
-    /// Adds the next document. Documents must come in ascending order of the bytes of collection and key.
+    /// Adds the next document. Documents must come in ascending order of the bytes of collection and key. Those of the
+    /// host's own collections are left out.
     pub fn add(&mut self, collection: &str, key: &str, value: &str) {
+        if collection.starts_with(OWN) {
+            return;
+        }
         for part in [collection, key, value] {
             self.0.update((part.len() as u64).to_be_bytes());
             self.0.update(part.as_bytes());

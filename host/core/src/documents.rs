@@ -14,6 +14,10 @@ pub const MAX_VALUE: usize = 1024 * 1024;
 /// The most documents one scan returns.
 pub const MAX_SCAN: usize = 1000;
 
+/// How the names of collections begin that are the host's own. No module can declare one, no query shows it, and the digest
+/// of a read model leaves it out.
+pub const OWN: &str = "lantern:";
+
 /// A key and its document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

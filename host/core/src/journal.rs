@@ -57,6 +57,9 @@ pub struct Deployment {
     /// What the module may do beyond its own documents.
     #[serde(default)]
     pub grants: Grants,
+    /// The route that feeds it, straight from a bus; the log does when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Name>,
 }
 
 /// When snapshots of an aggregate are taken.

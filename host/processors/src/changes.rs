@@ -29,7 +29,7 @@ impl Supervisor {
         }
         let ports = self.ports();
         let loaded = ports.library.load(module, &processor.settings()).await?;
-        let tried = dry_run(ports, live.read_model.clone(), loaded.clone(), position).await;
+        let tried = dry_run(&live.ports, live.read_model.clone(), loaded.clone(), position).await;
         let tried = match tried {
             Ok(tried) => tried,
             Err(refusal) => {
@@ -93,6 +93,9 @@ impl Supervisor {
         if kind == Kind::Handler {
             return Err(Refusal::NoRebuild(name.clone()));
         }
+        if let Some(feed) = &processor.live().feed {
+            return Err(Refusal::NoLog { projection: name.clone(), route: feed.route.name.clone() });
+        }
         let module = module.unwrap_or_else(|| processor.live().progress.borrow().module.digest());
         let number = processor.standing().last_generation + 1;
         // The task goes on by itself; `status` and `history` tell how it ends.
@@ -117,7 +120,8 @@ impl Supervisor {
         let policy = processor.deployment.failure_policy.clone();
         let kind = processor.subject.kind;
         let (module, tenure) = (loaded, processor.tenure.clone());
-        let begun = Begun { kind, generation, policy, read_model, module, previous: None, hold: Hold::Free, tenure };
+        let (previous, hold, feed) = (None, Hold::Free, None);
+        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed };
         let green = self.run(begun);
         {
             let mut standing = processor.standing();

@@ -1,5 +1,5 @@
-//! The dead letters of an inbox: messages that are no events, kept with their bytes until an operator decides. They are
-//! documents of a read model of the inbox's own.
+//! The dead letters of a route that consumes: messages that are no events, kept with their bytes until an operator decides.
+//! They are documents of a read model of the inbox's own, or of that of the projection the route feeds.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lantern_core::{
     Batch, Checkpoint, Clock, Digest, Documents, Fate, Name, Position, ReadModel, ReadModels, Timestamp,
     bus::{Offset, Partition, Receipt, Undecodable},
-    documents::Scan,
+    documents::{OWN, Scan},
     read_model::{CommitError, ReadModelError},
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::routes::{consuming, generation};
 
-/// The collection they are kept in.
+/// The collection of those of an inbox.
 const COLLECTION: &str = "dead-letters";
 
 /// How many are read at once.
@@ -60,7 +60,7 @@ pub struct Header {
 }
 
 impl DeadMessage {
-    fn new(topic: &str, receipt: Receipt, message: Undecodable, at: Timestamp) -> Self {
+    pub(crate) fn new(topic: &str, receipt: Receipt, message: Undecodable, at: Timestamp) -> Self {
         let Undecodable { reason, key, headers, body } = message;
         let headers = headers.into_iter().map(|(name, value)| Header { name, value }).collect();
         let (partition, offset, topic) = (receipt.partition, receipt.offset, topic.to_owned());
@@ -89,9 +89,10 @@ impl DeadMessage {
     }
 }
 
-/// The dead letters of one inbox.
+/// The dead letters of one route.
 pub(crate) struct DeadMessages {
     read_model: Arc<dyn ReadModel>,
+    collection: Arc<str>,
     clock: Arc<dyn Clock>,
 }
 
@@ -104,7 +105,24 @@ impl DeadMessages {
     ) -> Result<Self, ReadModelError> {
         let generation = generation(&consuming(route));
         let read_model = read_models.create(&generation, Position::START, Digest::of(b"inbox")).await?;
-        Ok(Self { read_model, clock })
+        Ok(Self { read_model, collection: COLLECTION.into(), clock })
+    }
+
+    /// Those of a projection that a route feeds, beside its own documents. They change with its batches.
+    pub(crate) fn beside(read_model: Arc<dyn ReadModel>, clock: Arc<dyn Clock>) -> Self {
+        Self { read_model, collection: format!("{OWN}{COLLECTION}").into(), clock }
+    }
+
+    /// Has a message kept with what else is committed.
+    pub(crate) fn note(&self, documents: &mut Documents, dead: &DeadMessage) {
+        // Texts and numbers under names that are texts, which cannot fail.
+        let text = serde_json::to_string(dead).unwrap_or_default();
+        documents.set(self.collection.clone(), dead.id.as_str().into(), Some(text.into()));
+    }
+
+    /// Has a message forgotten with what else is committed.
+    pub(crate) fn note_gone(&self, documents: &mut Documents, id: &str) {
+        documents.set(self.collection.clone(), id.into(), None);
     }
 
     /// Keeps a message. It is on disk when this is answered.
@@ -127,7 +145,7 @@ impl DeadMessages {
     /// longer than a change takes.
     async fn write(&self, id: &str, text: Option<String>) -> Result<(), CommitError> {
         let mut documents = Documents::default();
-        documents.set(COLLECTION.into(), id.into(), text.map(Into::into));
+        documents.set(self.collection.clone(), id.into(), text.map(Into::into));
         let documents = Arc::new(documents);
         loop {
             let taken = self.read_model.take().await;
@@ -159,13 +177,13 @@ impl DeadMessages {
 
     /// One of them.
     pub(crate) async fn get(&self, id: &str) -> Result<Option<DeadMessage>, ReadModelError> {
-        self.read_model.get(COLLECTION, id).await?.map(|text| read(&text)).transpose()
+        self.read_model.get(&self.collection, id).await?.map(|text| read(&text)).transpose()
     }
 
     /// Those after an id, at most `limit`.
     pub(crate) async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<DeadMessage>, ReadModelError> {
         let scan = Scan { prefix: String::new(), after: after.map(Into::into), limit };
-        let documents = self.read_model.scan(COLLECTION, &scan).await?;
+        let documents = self.read_model.scan(&self.collection, &scan).await?;
         documents.iter().map(|document| read(&document.value)).collect()
     }
 
@@ -174,7 +192,7 @@ impl DeadMessages {
         let (mut count, mut after) = (0, None);
         loop {
             let scan = Scan { prefix: String::new(), after, limit: PAGE };
-            let documents = self.read_model.scan(COLLECTION, &scan).await?;
+            let documents = self.read_model.scan(&self.collection, &scan).await?;
             count += documents.len() as u64;
             match documents.into_iter().last() {
                 Some(last) => after = Some(last.key),

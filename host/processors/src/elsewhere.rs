@@ -91,6 +91,7 @@ impl Supervisor {
             name: name.clone(),
             host: self.charges().roll.owner(name).map(|owner| owner.identity.name.clone()),
             state: if deployed.paused { State::Paused } else { State::Unknown },
+            route: deployed.deployment.route.clone(),
             generation: deployed.generation,
             module: deployed.module,
             description,

@@ -16,6 +16,7 @@ use crate::{
     caller::{self, Caller},
     command::Command,
     emission::Emitter,
+    feed::Feed,
     messages::Oversized,
     progress::Progress,
     tenure::Tenure,
@@ -47,6 +48,8 @@ pub(crate) struct Run {
     pub(crate) previous: Option<Arc<dyn Module>>,
     pub(crate) hold: Hold,
     pub(crate) tenure: Tenure,
+    /// What feeds it, where that is not the log.
+    pub(crate) feed: Option<Arc<Feed>>,
     /// Messages that a bus did not take.
     pub(crate) oversized: Arc<Oversized>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -108,6 +111,10 @@ pub(crate) async fn record(ports: &Ports, tenure: &Tenure, subject: &Subject, ha
 
 /// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
 pub(crate) async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Result<Option<String>, LogError> {
+    if run.feed.is_some() {
+        // Offsets tell whether a topic is the one it was.
+        return Ok(None);
+    }
     let mut heads = run.ports.log.head();
     let reached = time::timeout(HEARSAY, heads.wait_for(|head| *head >= position)).await;
     // An error means that the log ends: what it says last is what there is.

@@ -22,13 +22,13 @@ use tokio::{
 use crate::{LastError, arrivals, backoff, dead_messages::DeadMessages, run::TROUBLE, tenure::Tenure};
 
 /// How many messages are taken at once.
-const MOST_AT_ONCE: usize = 500;
+pub(crate) const MOST_AT_ONCE: usize = 500;
 
 /// How often the bus is asked how many messages wait.
-const MEASURE: Duration = Duration::from_secs(2);
+pub(crate) const MEASURE: Duration = Duration::from_secs(2);
 
 /// How long leaving the group may take.
-const PARTING: Duration = Duration::from_secs(3);
+pub(crate) const PARTING: Duration = Duration::from_secs(3);
 
 /// What an inbox can be told.
 pub(crate) enum Order {

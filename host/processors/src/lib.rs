@@ -5,6 +5,7 @@
 //! `supervisor` keeps one run for every generation and is the public face; `steward` decides which of them are this host's.
 //! Projections and handlers take the same way, and so do the relays of `routes`, which publish; inboxes go the other way,
 //! from a bus into the log. All of them are spread over the hosts alike.
+//! A `feed` is a topic seen as a log, for a projection that reads a bus straight.
 //! Knows no Wasm, no database and no telemetry: only the ports of core.
 
 #![warn(missing_docs)]
@@ -20,6 +21,8 @@ mod dead_messages;
 mod dry_run;
 mod elsewhere;
 mod emission;
+mod fed;
+mod feed;
 mod generation;
 mod handle;
 mod held;

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Ports, RebuildStatus, Refusal, Status,
     command::{Command, Reply},
+    feed::Feed,
     generation::{Hold, Run},
     progress::Progress,
     roster::{Back, Deployed},
@@ -37,6 +38,10 @@ pub(crate) struct Running {
     pub(crate) number: u32,
     pub(crate) read_model: Arc<dyn ReadModel>,
     pub(crate) progress: watch::Receiver<Progress>,
+    /// What it stands on: the log is that of the host, or what a route feeds it.
+    pub(crate) ports: Arc<Ports>,
+    /// What feeds it, where that is not the log.
+    pub(crate) feed: Option<Arc<Feed>>,
     commands: mpsc::Sender<Command>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -53,6 +58,8 @@ pub(crate) struct Begun {
     pub(crate) hold: Hold,
     /// For how long it may run.
     pub(crate) tenure: Tenure,
+    /// What feeds it, where that is not the log.
+    pub(crate) feed: Option<Arc<Feed>>,
 }
 
 /// A deployed processor that this host runs.
@@ -110,9 +117,19 @@ impl Processor {
     }
 
     /// What it is doing on this host.
-    pub(crate) fn status(&self, head: Position, host: String) -> Status {
+    pub(crate) fn status(&self, host: String) -> Status {
         let standing = self.standing();
-        let progress = standing.live.progress.borrow().clone();
+        let mut progress = standing.live.progress.borrow().clone();
+        let head = *standing.live.ports.log.head().borrow();
+        let mut lag = head.since(progress.position);
+        if let Some(feed) = &standing.live.feed {
+            let flow = feed.flow.borrow();
+            // The bus may have more than came so far.
+            lag = lag.max(flow.lag.values().sum());
+            if flow.last_error.is_some() && !matches!(progress.state, State::Paused | State::Error) {
+                (progress.state, progress.last_error) = (State::Error, flow.last_error.clone());
+            }
+        }
         let rebuild = standing.rebuild.as_ref().map(|running| {
             let progress = running.progress.borrow();
             RebuildStatus {
@@ -138,7 +155,8 @@ impl Processor {
             previous_module,
             position: progress.position,
             head,
-            lag: head.since(progress.position),
+            lag,
+            route: self.deployment.route.clone(),
             handled: progress.handled,
             failed: progress.failed,
             emitted: progress.emitted,
@@ -171,7 +189,11 @@ pub(crate) fn settings(subject: &Subject, deployment: &Deployment) -> Settings {
 impl Running {
     /// Starts the run of a generation.
     pub(crate) fn start(ports: &Arc<Ports>, begun: Begun) -> Self {
-        let Begun { kind, generation, policy, read_model, module, previous, hold, tenure } = begun;
+        let Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed } = begun;
+        let ports = match &feed {
+            Some(feed) => Arc::new(Ports { log: feed.clone(), ..(**ports).clone() }),
+            None => ports.clone(),
+        };
         let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
         let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous));
         let number = generation.number;
@@ -185,12 +207,13 @@ impl Running {
             previous: None,
             hold,
             tenure,
+            feed: feed.clone(),
             oversized: Arc::default(),
             progress: sender,
             commands: receiver,
         };
         let task = Arc::new(Mutex::new(Some(tokio::spawn(run.run()))));
-        Self { number, read_model, progress, commands, task }
+        Self { number, read_model, progress, ports, feed, commands, task }
     }
 
     /// Gives a command and waits for the answer.

@@ -167,6 +167,73 @@ pub enum Refusal {
         /// What was to be granted.
         topic: BusTopic,
     },
+    /// A route is to feed a projection from a bus that keeps the offsets itself.
+    #[error(
+        "route `{route}` cannot feed a projection: {system}, the bus `{bus}`, keeps the place of its consumers itself, and \
+         only Kafka and the bus in memory leave that to the projection: take `projection` out of the route, then its \
+         messages come into the log, each once, and the projection reads them there"
+    )]
+    NoOffsets {
+        /// The route.
+        route: Name,
+        /// The bus.
+        bus: Name,
+        /// What it is.
+        system: &'static str,
+    },
+    /// A projection was fed by a route that is not there any more, or leads elsewhere.
+    #[error(
+        "projection `{projection}` is fed by the route `{route}`, which the configuration does not have: put it back, with \
+         `projection = \"{projection}\"`, or put it back and remove the projection"
+    )]
+    RouteGone {
+        /// The projection.
+        projection: Name,
+        /// The route.
+        route: Name,
+    },
+    /// A projection reads the log that a route is to feed.
+    #[error(
+        "projection `{projection}` was deployed to read the log, and now the route `{route}` is to feed it: take \
+         `projection` out of the route, or name another one there"
+    )]
+    ReadsLog {
+        /// The projection.
+        projection: Name,
+        /// The route.
+        route: Name,
+    },
+    /// A route feeds projections only.
+    #[error(
+        "the route `{route}` feeds the projection `{name}`: deploy a projection under this name, or take another one"
+    )]
+    FeedsProjection {
+        /// The route.
+        route: Name,
+        /// The name.
+        name: Name,
+    },
+    /// Where a projection begins that a route feeds is said by the route.
+    #[error(
+        "projection `{name}` begins where its route does: deploy it without `--from`, and set `beginning` of `{route}`"
+    )]
+    BeginsWithRoute {
+        /// The route.
+        route: Name,
+        /// The projection.
+        name: Name,
+    },
+    /// What would be read again is on no log.
+    #[error(
+        "projection `{projection}` is fed by the route `{route}` and has no log to be rebuilt from: remove it and deploy it \
+         again, then it begins with the oldest message that the topic still has"
+    )]
+    NoLog {
+        /// The projection.
+        projection: Name,
+        /// The route.
+        route: Name,
+    },
     /// A route has not set this aside.
     #[error("route `{route}` has no dead letter `{id}`: `lantern bus dead-letter list {route}` shows what is there")]
     NoDeadLetter {

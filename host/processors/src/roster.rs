@@ -165,6 +165,7 @@ mod tests {
             limits: Limits::default(),
             failure_policy: FailurePolicy::default(),
             grants: Grants::default(),
+            route: None,
         })
     }
 

@@ -24,7 +24,7 @@ use crate::{
 const WAITING_ORDERS: usize = 16;
 
 /// How many dead letters are tried again at once.
-const MOST_RETRIED: usize = 1_000;
+pub(crate) const MOST_RETRIED: usize = 1_000;
 
 /// A route that runs.
 pub(crate) enum Route {
@@ -69,7 +69,8 @@ impl Route {
                 let read_model = ports.read_models.create(&generation, start, module.digest()).await?;
                 let (kind, policy, previous) = (Kind::Handler, FailurePolicy::default(), None);
                 let hold = if is_paused { Hold::Paused } else { Hold::Free };
-                let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure };
+                let feed = None;
+                let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed };
                 Ok(Prepared::Publishes(Box::new(begun)))
             }
             Configured::Consume(consume) => {

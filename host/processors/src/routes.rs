@@ -16,6 +16,7 @@ use crate::{
     LastError, Place, Ports, Refusal, Retried, Selection, Start, Supervisor,
     command::Command,
     dead_messages::{DeadMessage, DeadMessages},
+    fed::Fed,
     relay::Unchanged,
     route::Route,
     tenure::Tenure,
@@ -38,7 +39,7 @@ pub struct Publish {
     pub start: Start,
 }
 
-/// A route from a bus into the log.
+/// A route from a bus into the log, or straight to a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consume {
     /// Its name, unique among all routes. Its dead letters are kept under it.
@@ -47,6 +48,8 @@ pub struct Consume {
     pub bus: Name,
     /// What is consumed there, and as whom.
     pub subscription: Subscription,
+    /// The projection it feeds; it leads into the log when there is none.
+    pub projection: Option<Name>,
 }
 
 /// A route as the configuration has it.
@@ -54,7 +57,7 @@ pub struct Consume {
 pub enum Configured {
     /// From the log to a bus.
     Publish(Publish),
-    /// From a bus into the log.
+    /// From a bus into the log, or to a projection.
     Consume(Consume),
 }
 
@@ -64,7 +67,7 @@ pub enum Configured {
 pub enum Direction {
     /// From the log to a bus.
     Publish,
-    /// From a bus into the log.
+    /// From a bus into the log, or to a projection.
     Consume,
 }
 
@@ -83,9 +86,12 @@ pub struct RouteStatus {
     pub topic: String,
     /// The consumer group of a route that consumes.
     pub group: Option<String>,
+    /// The projection it feeds straight; none of a route into the log.
+    pub projection: Option<Name>,
     /// Its state.
     pub state: State,
-    /// The last position that is published, events that do not fit included; of a route that publishes.
+    /// The last position that is published, events that do not fit included; of a route that publishes. How many messages the
+    /// projection has dealt with; of a route that feeds one.
     pub position: Option<Position>,
     /// The head of the log; of a route that publishes.
     pub head: Option<Position>,
@@ -145,20 +151,21 @@ impl Configured {
         }
     }
 
-    /// The name under which it has a lease, a checkpoint and lines in the journal.
+    /// The name under which it has a lease, a checkpoint and lines in the journal; those of the projection it feeds.
     pub(crate) fn unit(&self) -> Name {
         match self {
             Self::Publish(publish) => publishing(&publish.name),
+            Self::Consume(Consume { projection: Some(projection), .. }) => projection.clone(),
             Self::Consume(consume) => consuming(&consume.name),
         }
     }
 
     /// How it stands that this host does not run.
-    fn unknown(&self, host: Option<String>) -> RouteStatus {
-        let (direction, topic, group) = match self {
-            Self::Publish(publish) => (Direction::Publish, &publish.destination.topic, None),
-            Self::Consume(Consume { subscription, .. }) => {
-                (Direction::Consume, &subscription.topic, Some(subscription.group.to_string()))
+    pub(crate) fn unknown(&self, host: Option<String>) -> RouteStatus {
+        let (direction, topic, group, projection) = match self {
+            Self::Publish(publish) => (Direction::Publish, &publish.destination.topic, None, None),
+            Self::Consume(Consume { subscription, projection, .. }) => {
+                (Direction::Consume, &subscription.topic, Some(subscription.group.to_string()), projection.clone())
             }
         };
         RouteStatus {
@@ -168,6 +175,7 @@ impl Configured {
             bus: self.bus().clone(),
             topic: topic.to_string(),
             group,
+            projection,
             state: State::Unknown,
             position: None,
             head: None,
@@ -195,8 +203,18 @@ impl RouteTable {
         if let Some(lost) = routes.iter().find(|route| ports.buses.get(route.bus()).is_none()) {
             return Err(Refusal::UnknownBus { route: lost.name().clone(), bus: lost.bus().clone() });
         }
+        for route in &routes {
+            if let Configured::Consume(consume) = route
+                && consume.projection.is_some()
+                && let Some(bus) = ports.buses.get(&consume.bus).filter(|bus| !bus.leaves_offsets())
+            {
+                let (route, system) = (consume.name.clone(), bus.system());
+                return Err(Refusal::NoOffsets { route, bus: consume.bus.clone(), system });
+            }
+        }
         let ports = Arc::new(Ports { upcasting: Arc::new(Unchanged::new()), ..ports.clone() });
-        let mut units: Vec<Name> = routes.iter().map(Configured::unit).collect();
+        // A route that feeds a projection goes where that one is.
+        let mut units: Vec<Name> = routes.iter().map(Configured::unit).filter(Name::is_reserved).collect();
         units.sort_unstable();
         let configured = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
         Ok(Self { ports, configured, units, running: Mutex::default() })
@@ -205,6 +223,14 @@ impl RouteTable {
     /// The names under which they have leases, in order.
     pub(crate) fn units(&self) -> &[Name] {
         &self.units
+    }
+
+    /// The route that feeds a projection.
+    pub(crate) fn feeding(&self, projection: &Name) -> Option<&Consume> {
+        self.configured.values().find_map(|configured| match configured {
+            Configured::Consume(consume) if consume.projection.as_ref() == Some(projection) => Some(consume),
+            _ => None,
+        })
     }
 
     /// Takes out what runs under a name.
@@ -253,7 +279,11 @@ impl Routes {
     #[must_use]
     pub fn glance(&self) -> Vec<RouteStatus> {
         let configured = self.table().configured.values();
-        configured.filter_map(|configured| Some(self.shown(configured, &*self.running(configured)?))).collect()
+        let shown = |configured| match self.running(configured) {
+            Some(route) => Some(self.shown(configured, &route)),
+            None => Some(self.fed(configured)?.status(configured, self.0.identity())),
+        };
+        configured.filter_map(shown).collect()
     }
 
     /// How the routes are doing that this host runs, by name.
@@ -262,6 +292,8 @@ impl Routes {
         for configured in self.table().configured.values() {
             if let Some(route) = self.running(configured) {
                 all.push(self.whole(configured, &route).await?);
+            } else if let Some(fed) = self.fed(configured) {
+                all.push(fed.status(configured, self.0.identity()));
             }
         }
         Ok(all)
@@ -278,6 +310,9 @@ impl Routes {
 
     /// How a route is doing that this host runs.
     pub async fn status(&self, name: &Name) -> Result<RouteStatus, Refusal> {
+        if let Some((configured, fed)) = self.fed_here(name)? {
+            return Ok(fed.status(configured, self.0.identity()));
+        }
         let (configured, route) = self.here(name)?;
         self.whole(configured, &route).await
     }
@@ -289,7 +324,11 @@ impl Routes {
         };
         let unit = configured.unit();
         let mut status = configured.unknown(self.host_of(&unit));
-        if self.0.processors().roster.paused_routes.contains(&unit) {
+        let is_paused = {
+            let roster = &self.0.processors().roster;
+            roster.paused_routes.contains(&unit) || roster.deployed.get(&unit).is_some_and(|deployed| deployed.paused)
+        };
+        if is_paused {
             status.state = State::Paused;
         }
         match configured {
@@ -304,13 +343,23 @@ impl Routes {
                     status.oldest_waiting = self.oldest_waiting(&publish.filter(), &status).await?;
                 }
             }
-            Configured::Consume(_) => status.dead_letters = self.dead(name).await?.count().await?,
+            Configured::Consume(_) => match self.dead(name).await {
+                Ok(dead) => status.dead_letters = dead.count().await?,
+                // What it is to feed is not deployed yet.
+                Err(Refusal::Unknown(_)) => {}
+                Err(refusal) => return Err(refusal),
+            },
         }
         Ok(status)
     }
 
     /// Where a route runs.
     pub fn place(&self, name: &Name) -> Result<Place, Refusal> {
+        if let Some(projection) = self.projection(name) {
+            // Where it is not deployed, any host can say so.
+            let place = self.0.place(Kind::Projection, projection);
+            return Ok(place.unwrap_or(Place::Here));
+        }
         match self.here(name) {
             Ok(_) => Ok(Place::Here),
             Err(Refusal::RouteElsewhere { .. }) => Ok(self.0.other_owner(&self.unit(name)?)),
@@ -320,6 +369,10 @@ impl Routes {
 
     /// Has a route rest until it is resumed, also when it moves to another host or the host starts again.
     pub async fn pause(&self, name: &Name) -> Result<RouteStatus, Refusal> {
+        if let Some(projection) = self.projection(name) {
+            self.0.pause(Kind::Projection, projection).await?;
+            return self.status(name).await;
+        }
         let (configured, route) = self.here(name)?;
         route.pause().await?;
         self.record(configured, Happening::Paused).await?;
@@ -328,6 +381,10 @@ impl Routes {
 
     /// Lets a route go on that was paused, or stopped by an error.
     pub async fn resume(&self, name: &Name) -> Result<RouteStatus, Refusal> {
+        if let Some(projection) = self.projection(name) {
+            self.0.resume(Kind::Projection, projection).await?;
+            return self.status(name).await;
+        }
         let (configured, route) = self.here(name)?;
         route.resume().await?;
         self.record(configured, Happening::Resumed).await?;
@@ -342,7 +399,7 @@ impl Routes {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, Refusal> {
         let unit = self.unit(name)?;
-        if unit == consuming(name) {
+        if unit == consuming(name) || self.projection(name).is_some() {
             let messages = self.dead(name).await?.list(after, limit).await?;
             return Ok(messages.into_iter().map(DeadLetter::Message).collect());
         }
@@ -354,7 +411,7 @@ impl Routes {
     /// One of those a route has set aside: an event by its position, a message by its id; whoever runs it.
     pub async fn dead_letter(&self, name: &Name, id: &str) -> Result<DeadLetter, Refusal> {
         let unit = self.unit(name)?;
-        let found = if unit == consuming(name) {
+        let found = if unit == consuming(name) || self.projection(name).is_some() {
             self.dead(name).await?.get(id).await?.map(DeadLetter::Message)
         } else {
             let position = position(name, id)?;
@@ -369,6 +426,9 @@ impl Routes {
     /// Tries again what was set aside: one, or all of it. A message is read as if the route had this category, which
     /// otherwise is its own.
     pub async fn retry(&self, name: &Name, id: Option<&str>, category: Option<&str>) -> Result<Retried, Refusal> {
+        if let Some((_, fed)) = self.fed_here(name)? {
+            return fed.retry(id, category).await;
+        }
         let (_, route) = self.here(name)?;
         match &*route {
             Route::Consumes(inbox) => inbox.retry(&self.table().ports, id, category).await,
@@ -385,6 +445,9 @@ impl Routes {
     /// Gives up on what was set aside. The record of an event stays, as skipped, and its stream goes on; a message is
     /// forgotten.
     pub async fn discard(&self, name: &Name, id: &str) -> Result<(), Refusal> {
+        if let Some((_, fed)) = self.fed_here(name)? {
+            return fed.discard(id).await;
+        }
         let (_, route) = self.here(name)?;
         match &*route {
             Route::Consumes(inbox) => inbox.discard(id).await,
@@ -409,6 +472,30 @@ impl Routes {
 
     fn running(&self, configured: &Configured) -> Option<Arc<Route>> {
         self.table().running().get(&configured.unit()).cloned()
+    }
+
+    /// The projection that a route feeds.
+    fn projection(&self, name: &Name) -> Option<&Name> {
+        match self.table().configured.get(name) {
+            Some(Configured::Consume(consume)) => consume.projection.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What a route feeds on this host.
+    fn fed(&self, configured: &Configured) -> Option<Fed> {
+        let Configured::Consume(consume) = configured else { return None };
+        let running = self.0.processor(Kind::Projection, consume.projection.as_ref()?).ok()?.live();
+        Some(Fed { feed: running.feed.clone()?, running })
+    }
+
+    /// The same of one that is asked for, if it feeds a projection at all.
+    fn fed_here(&self, name: &Name) -> Result<Option<(&Configured, Fed)>, Refusal> {
+        let Some(configured) = self.table().configured.get(name) else { return Ok(None) };
+        if self.projection(name).is_none() {
+            return Ok(None);
+        }
+        self.fed(configured).map(|fed| Some((configured, fed))).ok_or_else(|| self.elsewhere(name))
     }
 
     /// A route that this host runs.
@@ -452,6 +539,10 @@ impl Routes {
     /// What a route that consumes has set aside.
     async fn dead(&self, name: &Name) -> Result<DeadMessages, Refusal> {
         let ports = &self.table().ports;
+        if let Some(projection) = self.projection(name) {
+            let read_model = self.0.read_model(Kind::Projection, projection, None).await?;
+            return Ok(DeadMessages::beside(read_model, ports.clock.clone()));
+        }
         Ok(DeadMessages::open(&*ports.read_models, name, ports.clock.clone()).await?)
     }
 

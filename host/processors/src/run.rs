@@ -22,6 +22,7 @@ use crate::{
     Refusal, backoff,
     command::Command,
     emission::Outbound,
+    feed::Feeding,
     generation::{Hold, Run},
     handle::{Interruption, Occasion, reached},
     in_flight::committed,
@@ -39,6 +40,7 @@ pub(crate) const TROUBLE: FailurePolicy =
 impl Run {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
+        let feeding = self.feed.clone().map(Feeding::start);
         let mut troubles = 0;
         loop {
             let began = self.progress.borrow().position;
@@ -66,6 +68,9 @@ impl Run {
                     }
                 }
             }
+        }
+        if let Some(feeding) = feeding {
+            feeding.stop().await;
         }
         self.progress.send_modify(|progress| progress.state = State::Stopped);
     }
@@ -177,7 +182,9 @@ impl Session<'_> {
     async fn pass(&mut self, end: Position, at_head: bool) -> Step {
         self.seen = end;
         self.live |= at_head;
-        if self.seen.since(self.tip) >= MOST_UNRECORDED {
+        // What came from a bus is settled once it is committed.
+        let is_fed = self.run.feed.is_some() && self.seen > self.tip;
+        if is_fed || self.seen.since(self.tip) >= MOST_UNRECORDED {
             let batch = self.blank(self.seen);
             self.commit(batch, Outbound::default()).await?;
         }

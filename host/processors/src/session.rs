@@ -82,6 +82,9 @@ impl<'r> Session<'r> {
         if !run.tenure.holds() {
             return Err(End::Fenced("the time of the lease is over: another host may have it".into()));
         }
+        if let Some(feed) = &run.feed {
+            feed.begin(&checkpoint).await.map_err(|error| trouble(&error))?;
+        }
         let has_tables = run.module.description().has_tables;
         let unfit = if has_tables { prepare(run, lease, &checkpoint).await?.err() } else { None };
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
@@ -149,8 +152,11 @@ impl<'r> Session<'r> {
     }
 
     /// Starts a commit once the one before has ended. What was emitted is appended before it, then what was published goes out.
-    pub(crate) async fn commit(&mut self, batch: Batch, outbound: Outbound) -> Step {
+    pub(crate) async fn commit(&mut self, mut batch: Batch, outbound: Outbound) -> Step {
         self.settle().await?;
+        if let Some(feed) = &self.run.feed {
+            feed.note(&mut batch);
+        }
         let (parked_events, parked_streams) = self.parked();
         self.tip = batch.until;
         let (until, handled, documents) = (batch.until, batch.handled, batch.documents.clone());
@@ -166,10 +172,13 @@ impl<'r> Session<'r> {
     /// once it is committed.
     pub(crate) fn commit_takeover(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         takeover: Takeover,
         then: impl Future<Output = ()> + Send + 'static,
     ) {
+        if let Some(feed) = &self.run.feed {
+            feed.note(&mut batch);
+        }
         let earlier = self.in_flight.take();
         let (parked_events, parked_streams) = self.parked();
         self.tip = batch.until;
@@ -257,6 +266,9 @@ impl<'r> Session<'r> {
                 return Err(end(error.to_string()));
             }
         };
+        if let Some(feed) = &self.run.feed {
+            feed.release(commit.until);
+        }
         self.run.progress.send_if_modified(|progress| {
             progress.position = commit.until;
             progress.handled += commit.handled;

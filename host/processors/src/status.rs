@@ -30,10 +30,13 @@ pub struct Status {
     pub previous_module: Option<Digest>,
     /// The last position fully processed.
     pub position: Position,
-    /// The head of the log.
+    /// The head of the log; of a projection that a route feeds, how many messages have come.
     pub head: Position,
-    /// How many positions lie between the two; 0 when it has caught up.
+    /// How many positions lie between the two; 0 when it has caught up. Where a route feeds it, what waits at the bus counts
+    /// too.
     pub lag: u64,
+    /// The route that feeds it, straight from a bus; the log does when there is none.
+    pub route: Option<Name>,
     /// How many events the live generation has handled since it began.
     pub handled: u64,
     /// How many calls failed since the host started, retries included.

@@ -10,6 +10,7 @@ use std::{
 use lantern_core::{
     Clock, Digest, Entry, Generation, Grants, GuestThreads, Happening, Hosts, Identity, Journal, Kind, Library, Log,
     Name, Position, ReadModel, ReadModels, Subject, Upcasting,
+    bus::Keeper,
     journal::{Deployment, FailurePolicy},
     module::Limits,
 };
@@ -19,6 +20,7 @@ use crate::{
     Refusal, Retried, Selection, Status,
     command::Command,
     dry_run,
+    feed::Feed,
     generation::Hold,
     messages::Buses,
     processor::{Begun, Processor, Running, Standing, settings},
@@ -182,6 +184,7 @@ impl Supervisor {
         let start = deployed.deployment.start;
         let read_model = ports.read_models.create(&generation, start, deployed.module).await?;
         let subject = Subject { kind: deployed.kind, name: name.clone() };
+        let feed = self.feed(name, &deployed.deployment, &read_model)?;
         let (module, back) = self.reconcile(&subject, &deployed, &*read_model).await?;
         let module = ports.library.load(module, &settings(&subject, &deployed.deployment)).await?;
         let previous = match &back {
@@ -191,7 +194,8 @@ impl Supervisor {
         let hold = if deployed.paused { Hold::Paused } else { Hold::Free };
         let policy = deployed.deployment.failure_policy.clone();
         let (kind, rebuild, last_generation) = (deployed.kind, deployed.rebuild, deployed.last_generation);
-        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure: tenure.clone() };
+        let tenure_of_run = tenure.clone();
+        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure: tenure_of_run, feed };
         let processor = {
             let mut processors = self.processors();
             if processors.closed {
@@ -206,6 +210,31 @@ impl Supervisor {
             self.rebuild_beside(&processor, number, module).await?;
         }
         Ok(())
+    }
+
+    /// What feeds a processor, where that is not the log. The configuration must say the same as when it was deployed: a
+    /// read model is made of one or the other.
+    fn feed(
+        &self,
+        name: &Name,
+        deployment: &Deployment,
+        read_model: &Arc<dyn ReadModel>,
+    ) -> Result<Option<Arc<Feed>>, Refusal> {
+        let ports = &self.shared.ports;
+        let (projection, configured) = (name.clone(), self.shared.routes.feeding(name));
+        match (&deployment.route, configured) {
+            (None, None) => Ok(None),
+            (Some(route), Some(consume)) if *route == consume.name => {
+                let bus = ports.buses.get(&consume.bus).cloned();
+                let unknown = || Refusal::UnknownBus { route: route.clone(), bus: consume.bus.clone() };
+                let bus = bus.ok_or_else(unknown)?;
+                let mut consume = consume.clone();
+                consume.subscription.keeper = Keeper::Caller;
+                Ok(Some(Feed::new(consume, bus, read_model.clone(), ports.clock.clone())))
+            }
+            (Some(route), _) => Err(Refusal::RouteGone { projection, route: route.clone() }),
+            (None, Some(consume)) => Err(Refusal::ReadsLog { projection, route: consume.name.clone() }),
+        }
     }
 
     /// Ends the runs of a processor or a route that is this host's no longer, or not much longer.
@@ -259,10 +288,20 @@ impl Supervisor {
         self.follow().await?;
         self.vacant(&deploy.name)?;
         let ports = &self.shared.ports;
+        let route = self.shared.routes.feeding(&deploy.name).map(|route| route.name.clone());
+        if let Some(route) = &route {
+            let name = deploy.name.clone();
+            if deploy.kind != Kind::Projection {
+                return Err(Refusal::FeedsProjection { route: route.clone(), name });
+            }
+            if deploy.start != Start::Beginning {
+                return Err(Refusal::BeginsWithRoute { route: route.clone(), name });
+            }
+        }
         let head = *ports.log.head().borrow();
         let start = deploy.start.after(head);
         let Deploy { kind, name, module, config, limits, failure_policy, grants, .. } = deploy;
-        let deployment = Deployment { module, start, config, limits, failure_policy, grants };
+        let deployment = Deployment { module, start, config, limits, failure_policy, grants, route };
         let subject = Subject { kind, name: name.clone() };
         let loaded = ports.library.load(module, &settings(&subject, &deployment)).await?;
         // Of several hosts that deploy under the name at once, one has the lease and goes on.
@@ -460,7 +499,7 @@ impl Supervisor {
     }
 
     pub(crate) fn show(&self, processor: &Processor) -> Status {
-        processor.status(*self.shared.ports.log.head().borrow(), self.shared.ports.host.name.clone())
+        processor.status(self.shared.ports.host.name.clone())
     }
 
     pub(crate) fn ports(&self) -> &Arc<Ports> {

@@ -76,6 +76,10 @@ impl Bus for Kafka {
         &self.settings.servers
     }
 
+    fn leaves_offsets(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<(), BusError> {
         self.producer.check().await
     }

@@ -113,6 +113,10 @@ impl Bus for Memory {
         ""
     }
 
+    fn leaves_offsets(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<(), BusError> {
         Ok(())
     }

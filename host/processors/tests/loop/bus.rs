@@ -37,6 +37,8 @@ pub(crate) struct Shaky {
     pub(crate) largest: AtomicUsize,
     /// How many milliseconds it takes to say how many messages wait.
     pub(crate) pondering: Arc<AtomicU64>,
+    /// Whether it begins with the oldest message wherever it is told to go on, as Kafka does when the place is not there.
+    pub(crate) is_forgetful: Arc<AtomicBool>,
 }
 
 impl Shaky {
@@ -48,12 +50,18 @@ impl Shaky {
             is_away: AtomicBool::new(false),
             largest,
             pondering: Arc::default(),
+            is_forgetful: Arc::default(),
         })
     }
 
     /// It alone, under the name `main`.
     pub(crate) fn named(self: &Arc<Self>) -> Arc<Buses> {
         Arc::new(BTreeMap::from([(Name::new("main").unwrap(), self.clone() as Arc<dyn Bus>)]))
+    }
+
+    /// The bus without faults.
+    pub(crate) fn inner(&self) -> &Memory {
+        &self.inner
     }
 
     fn there(&self) -> Result<(), BusError> {
@@ -115,6 +123,10 @@ impl Bus for Shaky {
         self.inner.address()
     }
 
+    fn leaves_offsets(&self) -> bool {
+        self.inner.leaves_offsets()
+    }
+
     async fn check(&self) -> Result<(), BusError> {
         self.there()
     }
@@ -149,6 +161,7 @@ impl Bus for Shaky {
             inner,
             faults: self.faults.clone(),
             pondering: self.pondering.clone(),
+            is_forgetful: self.is_forgetful.clone(),
         }))
     }
 }
@@ -157,6 +170,7 @@ struct ShakyConsumer {
     inner: Box<dyn Consumer>,
     faults: Arc<Faults>,
     pondering: Arc<AtomicU64>,
+    is_forgetful: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -181,7 +195,10 @@ impl Consumer for ShakyConsumer {
     }
 
     async fn resume(&mut self, places: &[(Partition, Option<Offset>)]) -> Result<(), BusError> {
-        self.inner.resume(places).await
+        let is_forgetful = self.is_forgetful.load(Ordering::SeqCst);
+        let places =
+            places.iter().map(|(partition, at)| (*partition, at.filter(|_| !is_forgetful))).collect::<Vec<_>>();
+        self.inner.resume(&places).await
     }
 
     async fn settle(&mut self, receipts: &[Receipt]) -> Result<(), BusError> {

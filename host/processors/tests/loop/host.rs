@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) chain: Arc<Chain>,
     pub(crate) bus: Arc<Shaky>,
     pub(crate) faults: Arc<Faults>,
+    /// The routes of every host.
+    pub(crate) routes: Vec<Configured>,
 }
 
 impl World {
@@ -74,13 +76,14 @@ impl World {
             clock: Arc::new(Hands { set: AtomicI64::new(1_000), running: OnceLock::new() }),
             chain: Arc::default(),
             bus: Shaky::new(faults.clone()),
+            routes: Vec::new(),
             faults,
         }
     }
 
     /// Starts a host that has the stores for itself.
     pub(crate) async fn supervise(&self) -> Supervisor {
-        self.supervise_with(Vec::new()).await
+        self.supervise_with(self.routes.clone()).await
     }
 
     /// Starts a host that has the stores for itself, with routes.

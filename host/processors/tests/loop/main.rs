@@ -6,6 +6,7 @@ mod bus;
 mod crashes;
 mod dead_letters;
 mod faults;
+mod feeds;
 mod handlers;
 mod host;
 mod hosts;

@@ -29,7 +29,12 @@ pub(crate) fn publish() -> Publish {
 
 /// A route of all messages of the topic `in`.
 pub(crate) fn consume() -> Consume {
-    Consume { name: route(), bus: Name::new("main").unwrap(), subscription: subscription("in", "group") }
+    Consume {
+        name: route(),
+        bus: Name::new("main").unwrap(),
+        subscription: subscription("in", "group"),
+        projection: None,
+    }
 }
 
 /// A host with routes.

@@ -129,6 +129,7 @@ fn arrow(direction: Direction) -> &'static str {
 fn shown(status: &RouteStatus) -> String {
     let position = match (status.position, status.head) {
         (Some(position), Some(head)) => format!("{position} of {head}"),
+        (Some(position), None) => position.to_string(),
         _ => String::new(),
     };
     let partitions: Vec<_> =
@@ -138,6 +139,7 @@ fn shown(status: &RouteStatus) -> String {
         ("route", status.name.to_string()),
         ("way", format!("{} topic {} of bus {}", arrow(status.direction), status.topic, status.bus)),
         ("group", status.group.clone().unwrap_or_default()),
+        ("feeds", status.projection.as_ref().map(|name| format!("projection {name}")).unwrap_or_default()),
         ("state", status.state.as_str().into()),
         ("host", status.host.clone().unwrap_or_default()),
         ("position", position),

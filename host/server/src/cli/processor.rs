@@ -186,6 +186,7 @@ fn status(status: &Status) -> String {
         ("module", format!("{} {} ({module})", description.name, description.version)),
         ("before", status.previous_module.map(|module| module.to_string()).unwrap_or_default()),
         ("generation", status.generation.to_string()),
+        ("fed by", status.route.as_ref().map(|route| format!("route {route}, not by the log")).unwrap_or_default()),
         ("position", format!("{} of {}, {} behind", status.position, status.head, status.lag)),
         ("handled", format!("{} events, {} failed calls", status.handled, status.failed)),
         ("effects", if status.kind == Kind::Handler { effects } else { String::new() }),
@@ -246,7 +247,12 @@ async fn wait(
     }
 
     let until = timeout.map(|timeout| Instant::now() + timeout.min(Duration::from_secs_f64(MAX_WAIT * 24.0 * 365.0)));
-    let head = client.get(&["log"], &[]).await?.read::<Log>()?.head;
+    let status: Status = client.get(&[folder(kind), name.as_str()], &[]).await?.read()?;
+    let head = match status.route {
+        // What waits at the bus is part of it.
+        Some(_) => Position(status.position.0 + status.lag),
+        None => client.get(&["log"], &[]).await?.read::<Log>()?.head,
+    };
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64());
         let seconds = left.unwrap_or(ONE_WAIT).min(ONE_WAIT);

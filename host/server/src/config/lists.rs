@@ -51,6 +51,7 @@ const SCHEMAS: [Schema; 3] = [
             ("pattern", Kind::Text),
             ("category", Kind::Text),
             ("beginning", Kind::Text),
+            ("projection", Kind::Text),
         ],
     },
 ];

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use lantern_core::{
     Destination, Name, Position, StreamName, Subscription,
     bus::{Beginning, Form, Keeper},
+    name::NameError,
 };
 use lantern_processors::{Consume, Publish, Start};
 
@@ -20,7 +21,7 @@ pub(crate) struct Routing {
     pub(crate) buses: Vec<(Name, BusUrl)>,
     /// The routes from the log to a bus.
     pub(crate) publish: Vec<Publish>,
-    /// The routes from a bus into the log.
+    /// The routes from a bus into the log, or to a projection.
     pub(crate) consume: Vec<Consume>,
 }
 
@@ -110,7 +111,20 @@ impl Routing {
             beginning,
             keeper: Keeper::Bus,
         };
-        Ok(Consume { bus: self.bus(entry)?, name, subscription })
+        let projection = entry.text("projection").map(|text| self.fed(entry, text)).transpose()?;
+        Ok(Consume { bus: self.bus(entry)?, name, subscription, projection })
+    }
+
+    /// The projection a route feeds: it has one source.
+    fn fed(&self, entry: &Entry, text: &str) -> Result<Name, ConfigError> {
+        let name: Name = text.parse().map_err(|error: NameError| entry.wrong("projection", error.to_string()))?;
+        match self.consume.iter().find(|route| route.projection.as_ref() == Some(&name)) {
+            Some(other) => {
+                let needed = format!("the route `{}` feeds it already, and a projection has one source", other.name);
+                Err(entry.wrong("projection", needed))
+            }
+            None => Ok(name),
+        }
     }
 
     /// The bus of a route, which must be there.
@@ -126,7 +140,7 @@ impl Routing {
 }
 
 fn name(entry: &Entry) -> Result<Name, ConfigError> {
-    entry.name.parse().map_err(|error: lantern_core::name::NameError| entry.wrong("name", error.to_string()))
+    entry.name.parse().map_err(|error: NameError| entry.wrong("name", error.to_string()))
 }
 
 fn topic(entry: &Entry, key: &str) -> Result<Arc<str>, ConfigError> {
@@ -215,6 +229,10 @@ mod tests {
         let subscription = &read(&consume(more), &[]).unwrap().consume[0].subscription;
         assert_eq!(subscription.category.as_deref(), Some("Payment"));
         assert_eq!((subscription.pattern.as_deref(), subscription.beginning), (Some("Payment.*"), Beginning::Newest));
+        let routing = read(&consume("projection = \"ledger\""), &[]).unwrap();
+        assert_eq!(routing.consume[0].projection, Some("ledger".parse().unwrap()));
+        let variable = [("LANTERN_CONSUME_PAYMENTS_PROJECTION", "other")];
+        assert_eq!(read(&consume(""), &variable).unwrap().consume[0].projection, Some("other".parse().unwrap()));
     }
 
     #[test]
@@ -271,6 +289,10 @@ mod tests {
         );
         refused(&consume("beginning = \"first\""), &[], "`oldest` and `newest`");
         refused(&consume("").replace("group = \"shop\"\n", ""), &[], "`consume.payments.group` is missing");
+        refused(&consume("projection = \"a b\""), &[], "`consume.payments.projection` is `a b`: `a b` is no name");
+        let fed = consume("projection = \"ledger\"\n");
+        let twice = fed.clone() + &fed.replace(BUS, "").replace("payments", "refunds");
+        refused(&twice, &[], "`consume.refunds.projection` is `ledger`: the route `payments` feeds it already");
         let both = publish("") + &consume("").replace(BUS, "").replace("payments", "orders");
         refused(&both, &[], "a route `orders` is there already");
     }

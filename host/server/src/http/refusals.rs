@@ -58,6 +58,13 @@ impl From<Refusal> for Problem {
                 .with("kind", subject.kind.as_str()),
             Refusal::Elsewhere { subject, host } => unavailable("elsewhere", detail).about(&subject).with("host", host),
             Refusal::NoProcessor(_) | Refusal::NoGrants(_) | Refusal::NoSuchBus { .. } => Self::invalid(detail),
+            Refusal::FeedsProjection { route, .. } | Refusal::BeginsWithRoute { route, .. } => {
+                Self::invalid(detail).with("route", route)
+            }
+            Refusal::NoOffsets { route, .. } | Refusal::RouteGone { route, .. } | Refusal::ReadsLog { route, .. } => {
+                Self::conflict("route-differs", detail).with("route", route)
+            }
+            Refusal::NoLog { projection, .. } => Self::conflict("no-rebuild", detail).with("projection", projection),
             Refusal::Exists(subject) => Self::conflict(exists(subject.kind), detail).about(&subject),
             Refusal::State { subject, state, .. } => {
                 let slug = if subject.kind == Kind::Handler { "handler-state" } else { "projection-state" };

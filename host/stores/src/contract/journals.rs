@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lantern_core::{
-    Grants, Happening, Journal, Kind, Position,
+    Grants, Happening, Journal, Kind, Name, Position,
     journal::{AggregateDeployment, Deployment, FailurePolicy, OnFailure, SnapshotPolicy, UpcasterDeployment},
     module::Limits,
 };
@@ -42,6 +42,7 @@ pub(super) async fn every_happening_is_kept(journal: &dyn Journal) {
             limits: Limits { deadline_ms: 1, ..Limits::default() },
             failure_policy: FailurePolicy { then: OnFailure::Stop, ..FailurePolicy::default() },
             grants: Grants { emit: true, ..Grants::default() },
+            route: Some(Name::new("orders-in").unwrap()),
         }),
         Happening::AggregateDeployed(AggregateDeployment {
             module: from,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lantern_core::{
-    Batch, Document, Documents, Lease, Position, ReadModel, ReadModels, digest::ReadModelDigest, documents::Scan,
+    Batch, Document, Documents, Lease, Position, ReadModel, ReadModels,
+    digest::ReadModelDigest,
+    documents::{OWN, Scan},
 };
 use tokio::task::block_in_place;
 
@@ -112,9 +114,15 @@ pub(super) async fn the_digest_is_of_the_documents_alone(models: &dyn ReadModels
     assert_eq!(model.digest().await, Ok((Position::START, empty)));
     let mut documents = Documents::default();
     // Collections that are first written in another order than that of their names.
-    for (collection, key, value) in
-        [("z", "k", "1"), ("b", "é", "2"), ("b", "B", "3"), ("a", "gone", "4"), ("é", "", "5")]
-    {
+    let own = format!("{OWN}offsets");
+    for (collection, key, value) in [
+        ("z", "k", "1"),
+        ("b", "é", "2"),
+        ("b", "B", "3"),
+        ("a", "gone", "4"),
+        ("é", "", "5"),
+        (own.as_str(), "0", "8"),
+    ] {
         documents.set(collection.into(), key.into(), Some(value.into()));
     }
     let first = Batch { documents: Arc::new(documents), ..batch(0, 1) };

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use lantern_core::{
     Batch, Migration, Position, ReadModel, ReadModels, ScheduleChange, SqlError, SqlValue, Tables, TablesError,
+    documents::OWN,
     read_model::CommitError,
     sql::{Budget, Rows},
 };
@@ -361,6 +362,7 @@ pub(super) async fn queries_of_operators_only_read(models: &dyn ReadModels) {
     let (lease, _) = model.take().await.unwrap();
     commit_words(&*model, lease, 0, &["one"]).await;
     model.commit(lease, &writing(1, 2, "c", &[("k", Some("7"))])).await.unwrap();
+    model.commit(lease, &writing(2, 3, &format!("{OWN}offsets"), &[("0", Some("8"))])).await.unwrap();
     assert_eq!(found(&*model, "select collection, key, value from lantern_documents").await, ["c k 7"]);
     let one = [SqlValue::Text("one".into())];
     let counted = model.query("select count(*) from word where word = $1", &one, &AMPLE).await.unwrap();

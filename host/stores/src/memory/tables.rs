@@ -12,6 +12,7 @@ use std::{
 use lantern_core::{
     Migration, ReadModelError, SqlError, SqlValue, Tables, TablesError,
     digest::ReadModelDigest,
+    documents::OWN,
     sql::{Budget, Rows},
 };
 use rusqlite::{Connection, backup::Backup};
@@ -109,7 +110,7 @@ impl Database {
         let open = self.committed.as_ref().map_or_else(Open::new, Open::copy)?;
         open.connection.execute_batch("create table lantern_documents (collection text, key text, value text)")?;
         let mut insert = open.connection.prepare("insert into lantern_documents values (?1, ?2, ?3)")?;
-        for document in documents {
+        for document in documents.filter(|[collection, ..]| !collection.starts_with(OWN)) {
             insert.execute(document)?;
         }
         drop(insert);

@@ -69,7 +69,8 @@ const TABLES: &str = r#"
     create view $schema.lantern_documents as
         select collection.name as collection, document.key, $schema.lantern_json(document.value) as value
         from $schema.lantern_document document
-        join $schema.lantern_collection collection on collection.id = document.collection;
+        join $schema.lantern_collection collection on collection.id = document.collection
+        where not starts_with(collection.name, 'lantern:');
 "#;
 
 /// The schema of a generation. The name is quoted and can stand in a statement.

@@ -73,7 +73,8 @@ pub(super) const READ_MODEL: Kind = Kind {
             primary key (collection, key)
         ) strict, without rowid;
         create view lantern_documents (collection, key, value) as
-            select name, key, value from lantern_document join lantern_collection on id = collection;
+            select name, key, value from lantern_document join lantern_collection on id = collection
+            where name not glob 'lantern:*';
         create table lantern_checkpoint (
             one integer primary key check (one = 1),
             position integer not null,

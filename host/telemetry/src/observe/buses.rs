@@ -145,6 +145,10 @@ impl Bus for ObservedBus {
         self.inner.address()
     }
 
+    fn leaves_offsets(&self) -> bool {
+        self.inner.leaves_offsets()
+    }
+
     async fn check(&self) -> Result<(), BusError> {
         let checked = self.inner.check().await;
         if let Err(error) = &checked {

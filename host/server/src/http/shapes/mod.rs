@@ -260,10 +260,12 @@ pub(super) struct Status {
     previous_module: Option<String>,
     /// The last position fully processed.
     position: u64,
-    /// The head of the log.
+    /// The head of the log; of a projection that a route feeds, how many messages have come.
     head: u64,
-    /// How many positions lie between the two.
+    /// How many positions lie between the two. Where a route feeds it, what waits at the bus counts too.
     lag: u64,
+    /// The route that feeds it, straight from a bus; none where the log does.
+    route: Option<String>,
     /// How many events the live generation has handled.
     handled: u64,
     /// How many calls failed since the host started.

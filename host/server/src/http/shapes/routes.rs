@@ -23,10 +23,13 @@ pub(in crate::http) struct RouteStatus {
     topic: String,
     /// The consumer group of a route that consumes.
     group: Option<String>,
+    /// The projection it feeds straight; none of a route into the log.
+    projection: Option<String>,
     /// `starting`, `catching_up`, `live`, `paused`, `stopped` or `error`; `unknown` where another host runs it that does not
     /// answer.
     state: String,
-    /// The last position that is published, events that do not fit included; of a route that publishes.
+    /// The last position that is published, events that do not fit included; of a route that publishes. How many messages the
+    /// projection has dealt with; of a route that feeds one.
     position: Option<u64>,
     /// The head of the log; of a route that publishes.
     head: Option<u64>,
