@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lantern_core::{
     AggregateModule, Append, Appended, Batch, Call, Checkpoint, Digest, Document, Event, EventId, Filter, Generation,
-    Instance, Lease, Library, Log, Migration, Module, Outcome, Page, Parked, Position, ReadModel, ReadModels,
-    Scheduled, SqlError, SqlValue, StreamName, Tables, TablesError, Value, Version, View,
+    Incarnation, Instance, Lease, Library, Log, Migration, Module, Outcome, Page, Parked, Position, ReadModel,
+    ReadModels, Scheduled, SqlError, SqlValue, StreamName, Tables, TablesError, Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     module::{Description, Kept, LibraryError, Settings},
@@ -85,6 +85,10 @@ impl Log for Watched<dyn Log> {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         self.inner.event(id).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -7,6 +7,7 @@ mod killed_feed;
 mod killed_swap;
 mod killed_tables;
 mod quiet_effects;
+mod restored_log;
 mod servers;
 mod several_hosts;
 mod shared_log;

@@ -20,11 +20,11 @@ use crate::support::{
 const HOSTS: u64 = 8;
 const EVENTS: u64 = 60;
 
-fn on(url: &str) -> HostOptions {
+pub(super) fn on(url: &str) -> HostOptions {
     HostOptions::default().argument("--store").argument("postgres").variable("LANTERN_STORAGE_URL", url)
 }
 
-fn url(server: &Server) -> &str {
+pub(super) fn url(server: &Server) -> &str {
     server.variable("LANTERN_TEST_POSTGRES_URL")
 }
 

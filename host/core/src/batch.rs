@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Digest, Document, Documents, EventId, Parked, Position, ScheduleChange, Tables, Timestamp, TraceContext, Value,
-    View, Write, documents::Scan, read_model::ReadModelError,
+    Digest, Document, Documents, EventId, Incarnation, Parked, Position, ScheduleChange, Tables, Timestamp,
+    TraceContext, Value, View, Write, documents::Scan, read_model::ReadModelError,
 };
 
 /// The effects of the events `from+1 ..= until`, ready to be committed in one transaction.
@@ -19,6 +19,9 @@ pub struct Batch {
     pub until: Position,
     /// The event at `until`; `None` when the batch moves over no event.
     pub last_event: Option<EventId>,
+    /// The incarnation of the log its events are from; `None` where there is no log. It becomes that of the checkpoint when
+    /// the batch moves it.
+    pub incarnation: Option<Incarnation>,
     /// The module that handled it.
     pub module: Digest,
     /// Documents changed. Shared with the view of the batch that is handled while this one commits.

@@ -56,7 +56,7 @@ pub use guest_threads::GuestThreads;
 pub use hosts::{Hosts, Identity};
 pub use journal::{Entry, Happening, Journal, Subject};
 pub use kind::Kind;
-pub use log::{Append, Appended, Expected, Log, Page};
+pub use log::{Append, Appended, Expected, Incarnation, Log, Page};
 pub use metadata::Metadata;
 pub use module::{Call, Cause, Instance, Library, Module, Outcome, Shelf};
 pub use name::Name;

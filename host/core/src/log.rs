@@ -11,8 +11,12 @@ use std::{fmt, str::FromStr};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{Event, EventId, Fate, Filter, NewEvent, Position, StreamName, Version};
+
+/// Tells a log from every other one.
+pub type Incarnation = Uuid;
 
 /// The most events one append may carry.
 pub const MAX_APPEND: usize = 10_000;
@@ -236,6 +240,9 @@ pub trait Log: Send + Sync {
 
     /// The event with this id.
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError>;
+
+    /// Which log it is: drawn when it is begun, and kept as long as there is anything of it. A copy of a log is the same one.
+    fn incarnation(&self) -> Incarnation;
 
     /// The last acknowledged position, watched. A change is a hint to read; the log is the truth.
     fn head(&self) -> watch::Receiver<Position>;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Batch, Digest, Document, EventId, Fate, Migration, Name, Parked, Position, Scheduled, SqlError, SqlValue,
-    StreamName, Tables, TablesError, Value,
+    Batch, Digest, Document, EventId, Fate, Incarnation, Migration, Name, Parked, Position, Scheduled, SqlError,
+    SqlValue, StreamName, Tables, TablesError, Value,
     documents::Scan,
     sql::{Budget, Rows},
 };
@@ -34,6 +34,8 @@ pub struct Checkpoint {
     pub position: Position,
     /// The event at that position, as proof that the log is still the same; `None` before the first commit.
     pub event_id: Option<EventId>,
+    /// The incarnation of the log it was processed from; `None` before the first commit that moved it, or without a log.
+    pub incarnation: Option<Incarnation>,
     /// Who owns the generation: grows with every take-over.
     pub epoch: u64,
     /// The module that processed the last batch.

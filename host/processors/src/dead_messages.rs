@@ -163,6 +163,7 @@ impl DeadMessages {
             from: checkpoint.position,
             until: checkpoint.position,
             last_event: None,
+            incarnation: None,
             module: checkpoint.module,
             documents,
             schedules: Vec::new(),

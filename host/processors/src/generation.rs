@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lantern_core::{
-    EventId, Filter, Generation, Happening, Kind, Log, Module, Position, ReadModel, State, Subject,
+    Checkpoint, EventId, Filter, Generation, Happening, Kind, Log, Module, Position, ReadModel, State, Subject,
     journal::FailurePolicy, log::LogError,
 };
 use tokio::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// How long it may take until a host hears of what another one has appended, and handled already.
 const HEARSAY: Duration = Duration::from_secs(3);
+
+/// What can be done when the log is another one.
+const MEND: &str = "restore the log, or begin anew: rebuild a projection, deploy a handler again";
 
 /// What keeps a run from handling events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +113,17 @@ pub(crate) async fn record(ports: &Ports, tenure: &Tenure, subject: &Subject, ha
 }
 
 /// Whether the log is another one than the checkpoint was made on: the reason to halt, in words.
-pub(crate) async fn strayed(run: &Run, position: Position, event: Option<EventId>) -> Result<Option<String>, LogError> {
+pub(crate) async fn strayed(run: &Run, checkpoint: &Checkpoint) -> Result<Option<String>, LogError> {
     if run.feed.is_some() {
         // Offsets tell whether a topic is the one it was.
         return Ok(None);
+    }
+    let position = checkpoint.position;
+    let log = run.ports.log.incarnation();
+    if let Some(other) = checkpoint.incarnation.filter(|incarnation| *incarnation != log) {
+        return Ok(Some(format!(
+            "the checkpoint {position} belongs to the log {other}, and this is the log {log}: it was replaced; {MEND}"
+        )));
     }
     let mut heads = run.ports.log.head();
     let reached = time::timeout(HEARSAY, heads.wait_for(|head| *head >= position)).await;
@@ -121,16 +131,15 @@ pub(crate) async fn strayed(run: &Run, position: Position, event: Option<EventId
     let head = reached.ok().and_then(Result::ok).map_or_else(|| *run.ports.log.head().borrow(), |head| *head);
     if position > head {
         return Ok(Some(format!(
-            "the checkpoint is at {position}, but the log ends at {head}: it was replaced or went back in time; \
-             restore the log, or begin anew: rebuild a projection, deploy a handler again"
+            "the checkpoint is at {position}, but the log ends at {head}: it went back in time; {MEND}"
         )));
     }
-    let Some(event) = event else { return Ok(None) };
+    let Some(event) = checkpoint.event_id else { return Ok(None) };
     let found = event_at(&*run.ports.log, position).await?;
     Ok((found != Some(event)).then(|| {
         format!(
-            "the log has another event at the checkpoint {position} than the one handled: it was replaced or went \
-             back in time; restore the log, or begin anew: rebuild a projection, deploy a handler again"
+            "the log has another event at the checkpoint {position} than the one handled: it went back in time and was \
+             written anew; {MEND}"
         )
     }))
 }

@@ -9,7 +9,7 @@ use lantern_core::{
 use tokio::sync::watch;
 
 use crate::{
-    LastError,
+    LastError, Ports,
     command::Command,
     emission::Outbound,
     generation::{Hold, Run, strayed},
@@ -88,7 +88,7 @@ impl<'r> Session<'r> {
         let has_tables = run.module.description().has_tables;
         let unfit = if has_tables { prepare(run, lease, &checkpoint).await?.err() } else { None };
         let held = held::load(&*run.read_model).await.map_err(|error| trouble(&error))?;
-        let strayed = strayed(run, checkpoint.position, checkpoint.event_id).await.map_err(|error| trouble(&error))?;
+        let strayed = strayed(run, &checkpoint).await.map_err(|error| trouble(&error))?;
         let scheduled = match run.kind {
             Kind::Handler => Some(run.read_model.scheduled().await.map_err(|error| trouble(&error))?),
             _ => None,
@@ -358,7 +358,7 @@ impl<'r> Session<'r> {
 
     /// A batch that only moves the checkpoint.
     pub(crate) fn blank(&self, until: Position) -> Batch {
-        blank((self.tip, until), self.run.module.digest(), self.run.ports.clock.now())
+        blank((self.tip, until), self.run.module.digest(), &self.run.ports)
     }
 
     /// Where a batch that moves nothing stands.
@@ -405,7 +405,7 @@ async fn prepare(run: &Run, lease: Lease, checkpoint: &Checkpoint) -> Step<Resul
         Err(error) => return Ok(Err(error)),
     };
     let (at, module) = (checkpoint.position, checkpoint.module);
-    let batch = Batch { tables, ..blank((at, at), module, run.ports.clock.now()) };
+    let batch = Batch { tables, ..blank((at, at), module, &run.ports) };
     match run.read_model.commit(lease, &batch).await {
         Ok(()) => Ok(Ok(())),
         Err(error) if error.fate() == Fate::Stop => Err(End::Fenced(error.to_string())),
@@ -414,11 +414,12 @@ async fn prepare(run: &Run, lease: Lease, checkpoint: &Checkpoint) -> Step<Resul
 }
 
 /// A batch that only moves the checkpoint.
-fn blank((from, until): (Position, Position), module: Digest, started_at: Timestamp) -> Batch {
+fn blank((from, until): (Position, Position), module: Digest, ports: &Ports) -> Batch {
     Batch {
         from,
         until,
         last_event: None,
+        incarnation: Some(ports.log.incarnation()),
         module,
         documents: Arc::default(),
         tables: None,
@@ -427,7 +428,7 @@ fn blank((from, until): (Position, Position), module: Digest, started_at: Timest
         released: Vec::new(),
         handled: 0,
         trace: None,
-        started_at,
+        started_at: ports.clock.now(),
     }
 }
 

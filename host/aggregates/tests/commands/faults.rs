@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, EventType, Filter, Log, Page, Position, Snapshot, Snapshots, StreamName,
-    Upcasting, Version,
+    Append, Appended, Event, EventId, EventType, Filter, Incarnation, Log, Page, Position, Snapshot, Snapshots,
+    StreamName, Upcasting, Version,
     log::{AppendError, LogError, Range},
     module::Failure,
     snapshot::SnapshotError,
@@ -58,6 +58,10 @@ impl Log for Ledger {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         self.inner.event(id).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
     }
 
     fn head(&self) -> watch::Receiver<Position> {

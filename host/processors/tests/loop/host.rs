@@ -10,8 +10,8 @@ use std::{
 };
 
 use lantern_core::{
-    Append, Clock, Digest, Event, EventType, Expected, Filter, Grants, GuestThreads, Hosts, Identity, Journal, Kind,
-    Log, Metadata, Name, NewEvent, Parked, Payload, Position, ReadModel, ReadModels, Subject, Timestamp,
+    Append, Clock, Digest, Event, EventType, Expected, Filter, Grants, GuestThreads, Hosts, Identity, Incarnation,
+    Journal, Kind, Log, Metadata, Name, NewEvent, Parked, Payload, Position, ReadModel, ReadModels, Subject, Timestamp,
     documents::Scan, journal::FailurePolicy, module::Limits,
 };
 use lantern_processors::{Configured, Deploy, Ports, Refusal, Start, Status, Supervisor};
@@ -55,6 +55,7 @@ impl Clock for Hands {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) incarnation: Incarnation,
     pub(crate) read_models: Arc<dyn ReadModels>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) library: Arc<Closures>,
@@ -70,6 +71,7 @@ impl World {
     pub(crate) fn new(faults: Arc<Faults>) -> Self {
         Self {
             log: Arc::new(memory::Log::new()),
+            incarnation: Incarnation::new_v4(),
             read_models: Arc::new(memory::ReadModels::new()),
             journal: Arc::new(memory::Journal::new()),
             library: Arc::default(),
@@ -105,7 +107,7 @@ impl World {
 
     fn ports_of(&self, name: &str, hosts: Arc<dyn Hosts>, lease: Duration) -> Ports {
         let (inner, faults) = (self.log.clone(), self.faults.clone());
-        let log = Arc::new(FaultyLog { inner, faults });
+        let log = Arc::new(FaultyLog { inner, incarnation: self.incarnation, faults });
         let (inner, faults) = (self.read_models.clone(), self.faults.clone());
         Ports {
             log,
@@ -182,6 +184,12 @@ impl Host {
 
     /// Puts the log aside and goes on with another one.
     pub(crate) async fn replace_log(&mut self) {
+        self.world.incarnation = Incarnation::new_v4();
+        self.set_log_back().await;
+    }
+
+    /// Goes on with the log as it was when it had no events.
+    pub(crate) async fn set_log_back(&mut self) {
         self.world.log = Arc::new(memory::Log::new());
         self.restart().await;
     }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lantern_core::{Happening, Kind, Position, State};
+use lantern_core::{Event, Happening, Kind, NewEvent, Position, State};
 use lantern_processors::Refusal;
 
 use crate::host::{Closure, Faults, Host, name, noting, put, subject};
@@ -119,7 +119,27 @@ async fn a_log_that_was_replaced_halts_the_projection() {
     host.deploy(noting()).await;
     host.append("Order-1", "1").await;
     host.caught_up().await;
+    let event = host.world.events().await.remove(0);
     host.replace_log().await;
+    let status = host.until(|status| status.state == State::Error).await;
+    assert!(status.last_error.unwrap().message.contains("it was replaced"));
+
+    // The same event at the same place makes it no other log.
+    let Event { id, event_type, schema_version, stream, time, data, metadata, .. } = event;
+    let event = NewEvent { id, event_type, schema_version, time, data, metadata };
+    host.world.append(stream.as_str(), event).await;
+    host.restart().await;
+    let status = host.until(|status| status.state == State::Error).await;
+    assert!(status.last_error.unwrap().message.contains("it was replaced"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_went_back_in_time_halts_the_projection() {
+    let mut host = Host::start().await;
+    host.deploy(noting()).await;
+    host.append("Order-1", "1").await;
+    host.caught_up().await;
+    host.set_log_back().await;
     let status = host.until(|status| status.state == State::Error).await;
     assert!(status.last_error.unwrap().message.contains("went back in time"));
 
@@ -140,7 +160,7 @@ async fn a_log_that_differs_only_in_events_nobody_wanted_halts_the_projection() 
     }
     host.caught_up().await;
 
-    host.replace_log().await;
+    host.set_log_back().await;
     for _ in 0..11_002 {
         host.append("Other-1", "1").await;
     }

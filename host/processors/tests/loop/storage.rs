@@ -7,9 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Batch, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Lease, Log, Migration,
-    Page, Parked, Position, ReadModel, ReadModels, Scheduled, SqlError, SqlValue, StreamName, Tables, TablesError,
-    Value, Version, View,
+    Append, Appended, Batch, Checkpoint, Digest, Document, Event, EventId, Filter, Generation, Incarnation, Lease, Log,
+    Migration, Page, Parked, Position, ReadModel, ReadModels, Scheduled, SqlError, SqlValue, StreamName, Tables,
+    TablesError, Value, Version, View,
     documents::Scan,
     log::{AppendError, LogError, Range},
     read_model::{CommitError, ReadModelError},
@@ -100,9 +100,10 @@ impl Faults {
     }
 }
 
-/// A log whose appends fail on demand.
+/// A log whose appends fail on demand. It says by itself which log it is, as one that was put back from a copy.
 pub(crate) struct FaultyLog {
     pub(crate) inner: Arc<dyn Log>,
+    pub(crate) incarnation: Incarnation,
     pub(crate) faults: Arc<Faults>,
 }
 
@@ -130,6 +131,10 @@ impl Log for FaultyLog {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         self.inner.event(id).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     fn head(&self) -> watch::Receiver<Position> {

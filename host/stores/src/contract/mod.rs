@@ -58,6 +58,7 @@ pub async fn log<T: Log + 'static>(make: impl AsyncFn() -> T) {
     streams::ranges_are_read_in_both_directions(&*make().await).await;
     streams::a_stream_knows_its_version(&*make().await).await;
     streams::an_event_is_found_by_its_id(&*make().await).await;
+    streams::every_log_is_another(&*make().await, &*make().await);
     concurrency::many_writers_leave_no_gap(make().await).await;
     concurrency::one_of_many_rivals_wins(make().await).await;
     concurrency::an_id_sent_by_many_is_one_event(make().await).await;
@@ -75,6 +76,7 @@ pub async fn read_models<T: ReadModels + 'static>(make: impl AsyncFn() -> T) {
     models::generations_keep_apart(&*make().await).await;
     models::a_commit_changes_documents_and_checkpoint(&*make().await).await;
     models::a_commit_over_no_event_keeps_the_proof(&*make().await).await;
+    models::a_commit_says_which_log_it_is_from(&*make().await).await;
     models::a_batch_is_fenced_by_its_position(&*make().await).await;
     models::a_batch_is_fenced_by_its_epoch(&*make().await).await;
     models::a_removed_generation_is_gone(&*make().await).await;

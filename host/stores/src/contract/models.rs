@@ -8,6 +8,7 @@ use lantern_core::{
     read_model::{CommitError, ReadModelError},
 };
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::samples::{batch, documents, generation, look, module, writing};
 
@@ -16,7 +17,14 @@ pub(super) async fn a_generation_begins_where_it_is_told(models: &dyn ReadModels
     let unknown = models.open(&orders).await.err();
     assert_eq!(unknown, Some(ReadModelError::Unknown(orders.clone())));
 
-    let begun = Checkpoint { position: Position(7), event_id: None, epoch: 0, module: module("first"), handled: 0 };
+    let begun = Checkpoint {
+        position: Position(7),
+        event_id: None,
+        incarnation: None,
+        epoch: 0,
+        module: module("first"),
+        handled: 0,
+    };
     let model = models.create(&orders, Position(7), module("first")).await.unwrap();
     assert_eq!(model.checkpoint().await, Ok(begun.clone()));
     assert_eq!(model.get("c", "k").await, Ok(None));
@@ -60,6 +68,7 @@ pub(super) async fn a_commit_changes_documents_and_checkpoint(models: &dyn ReadM
     let checkpoint = Checkpoint {
         position: Position(10),
         event_id: Some(EventId::from_u128(10)),
+        incarnation: None,
         epoch: 1,
         module: module("second"),
         handled: 9,
@@ -86,6 +95,20 @@ pub(super) async fn a_commit_over_no_event_keeps_the_proof(models: &dyn ReadMode
     // The proof belongs to the position: where the event there is not known, there is none.
     model.commit(lease, &Batch { last_event: None, ..batch(5, 8) }).await.unwrap();
     assert_eq!(model.checkpoint().await.unwrap().event_id, None);
+}
+
+pub(super) async fn a_commit_says_which_log_it_is_from(models: &dyn ReadModels) {
+    let model = models.create(&generation("orders", 1), Position::START, module("first")).await.unwrap();
+    let (lease, taken) = model.take().await.unwrap();
+    assert_eq!(taken.incarnation, None);
+    let (log, other) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));
+    model.commit(lease, &Batch { incarnation: log, ..batch(0, 5) }).await.unwrap();
+    assert_eq!(model.checkpoint().await.unwrap().incarnation, log);
+    model.commit(lease, &Batch { incarnation: other, ..batch(5, 5) }).await.unwrap();
+    assert_eq!(model.checkpoint().await.unwrap().incarnation, log, "a batch over no event leaves it");
+    model.commit(lease, &Batch { incarnation: other, ..batch(0, 5) }).await.unwrap_err();
+    let (_, taken) = model.take().await.unwrap();
+    assert_eq!(taken.incarnation, log, "it is fenced like the rest of the checkpoint");
 }
 
 pub(super) async fn a_batch_is_fenced_by_its_position(models: &dyn ReadModels) {

@@ -154,6 +154,7 @@ pub(crate) fn batch(from: u64, until: u64) -> Batch {
     Batch {
         from: Position(from),
         until: Position(until),
+        incarnation: None,
         last_event: (until > from).then(|| EventId::from_u128(until.into())),
         module: module("first"),
         documents: Arc::default(),

@@ -57,3 +57,8 @@ pub(super) async fn an_event_is_found_by_its_id(log: &dyn Log) {
     assert_eq!((event.id, event.position, event.version), (places[1].id, places[1].position, places[1].version));
     assert_eq!(log.event(EventId::nil()).await, Ok(None));
 }
+
+pub(super) fn every_log_is_another(log: &dyn Log, other: &dyn Log) {
+    assert_eq!(log.incarnation(), log.incarnation());
+    assert_ne!(log.incarnation(), other.incarnation());
+}

@@ -7,10 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, Filter, NewEvent, Page, Position, StreamName, Version,
+    Append, Appended, Event, EventId, Filter, Incarnation, NewEvent, Page, Position, StreamName, Version,
     log::{AppendError, Direction, LogError, Range},
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     decide::{self, Decision, Known, Ledger},
@@ -21,6 +22,7 @@ use crate::{
 pub struct Log {
     state: RwLock<State>,
     head: watch::Sender<Position>,
+    incarnation: Incarnation,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Log {
     /// An empty log.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: RwLock::default(), head: watch::Sender::new(Position::START) }
+        Self { state: RwLock::default(), head: watch::Sender::new(Position::START), incarnation: Uuid::new_v4() }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -162,6 +164,10 @@ impl lantern_core::Log for Log {
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         let state = self.state();
         Ok(state.ids.get(&id).and_then(|position| state.at(*position)).cloned())
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -58,7 +58,8 @@ impl ReadModels {
 
 impl ReadModel {
     fn new(generation: Generation, start: Position, module: Digest) -> Self {
-        let checkpoint = Checkpoint { position: start, event_id: None, epoch: 0, module, handled: 0 };
+        let checkpoint =
+            Checkpoint { position: start, event_id: None, incarnation: None, epoch: 0, module, handled: 0 };
         let state = State {
             checkpoint,
             collections: BTreeMap::new(),
@@ -101,6 +102,7 @@ impl State {
         let checkpoint = &mut self.checkpoint;
         if batch.until != batch.from {
             checkpoint.event_id = batch.last_event;
+            checkpoint.incarnation = batch.incarnation;
         }
         checkpoint.position = batch.until;
         checkpoint.module = batch.module;

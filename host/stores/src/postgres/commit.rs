@@ -50,6 +50,25 @@ pub(super) enum Ended {
     WentBack(Position),
 }
 
+/// The columns of a checkpoint, in the order [`decode`] takes them.
+const COLUMNS: &str = "position, event_id, epoch, module, handled, incarnation";
+
+/// Ends transactions that an owner before has left open: its host is frozen or cut off, and what they have locked would be
+/// in the way for as long as the server does not know. A host that works is never idle in one for so long, and one that is
+/// no owner any more may not commit it.
+pub(super) async fn end_abandoned(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
+    const END: &str = "
+        select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+            and state = 'idle in transaction' and state_change < clock_timestamp() - interval '1 second'
+            and pid in (
+                select lock.pid from pg_locks lock join pg_class class on class.oid = lock.relation
+                where lock.granted and lock.mode <> 'AccessShareLock'
+                    and class.relnamespace in (to_regnamespace('$schema'), to_regnamespace('$tables'))
+            )";
+    query(schema.statement(END)).execute(connection).await.map(drop)
+}
+
 /// Raises the epoch. `None` when the generation is not there any more. The commit is on disk when it returns: otherwise
 /// a crash of the server could put an earlier owner back in its place.
 pub(super) async fn take(
@@ -57,10 +76,9 @@ pub(super) async fn take(
     schema: &Schema,
     identity: Uuid,
 ) -> sqlx::Result<Option<Checkpoint>> {
-    const TAKE: &str = "
-        update $schema.lantern_checkpoint set epoch = epoch + 1 where identity = $1
-        returning position, event_id, epoch, module, handled";
-    query(schema.statement(TAKE)).bind(identity).try_map(|row| decode(&row)).fetch_optional(connection).await
+    let taking =
+        format!("update $schema.lantern_checkpoint set epoch = epoch + 1 where identity = $1 returning {COLUMNS}");
+    query(schema.statement(&taking)).bind(identity).try_map(|row| decode(&row)).fetch_optional(connection).await
 }
 
 /// The checkpoint. `None` when the generation is not there any more.
@@ -69,9 +87,8 @@ pub(super) async fn checkpoint(
     schema: &Schema,
     identity: Uuid,
 ) -> sqlx::Result<Option<Checkpoint>> {
-    const CHECKPOINT: &str =
-        "select position, event_id, epoch, module, handled from $schema.lantern_checkpoint where identity = $1";
-    query(schema.statement(CHECKPOINT)).bind(identity).try_map(|row| decode(&row)).fetch_optional(connection).await
+    let wanted = format!("select {COLUMNS} from $schema.lantern_checkpoint where identity = $1");
+    query(schema.statement(&wanted)).bind(identity).try_map(|row| decode(&row)).fetch_optional(connection).await
 }
 
 /// Commits a batch.
@@ -162,7 +179,8 @@ async fn write(
                 position = $1,
                 event_id = case when position = $1 then event_id else $2 end,
                 module = $3,
-                handled = handled + $4
+                handled = handled + $4,
+                incarnation = case when position = $1 then incarnation else $12 end
             where position = $5 and epoch = $6 and identity = $7
             returning set_config('synchronous_commit', coalesce($8, current_setting('synchronous_commit')), true)
         ), written as (
@@ -183,7 +201,8 @@ async fn write(
         .bind((!decided).then_some("off"))
         .bind(&changes.collections)
         .bind(&changes.keys)
-        .bind(&changes.values);
+        .bind(&changes.values)
+        .bind(batch.incarnation);
     moved.fetch_one(connection).await
 }
 
@@ -303,5 +322,6 @@ fn decode(row: &PgRow) -> sqlx::Result<Checkpoint> {
             source: Box::<dyn std::error::Error + Send + Sync>::from(error),
         })?),
         handled: row.try_get::<i64, _>(4)?.cast_unsigned(),
+        incarnation: row.try_get(5)?,
     })
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use lantern_core::Incarnation;
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use uuid::Uuid;
 
 use super::{
     address::Address,
@@ -21,7 +21,7 @@ struct Open {
     pool: PgPool,
     options: PgConnectOptions,
     address: Address,
-    incarnation: Uuid,
+    incarnation: Incarnation,
 }
 
 impl Database {
@@ -43,9 +43,8 @@ impl Database {
         Ok(Self { open: Arc::new(Open { pool, options, address, incarnation }) })
     }
 
-    /// Tells this log from all others, one restored into another database or begun anew included.
-    #[must_use]
-    pub fn incarnation(&self) -> Uuid {
+    /// Which log it holds.
+    pub(super) fn incarnation(&self) -> Incarnation {
         self.open.incarnation
     }
 

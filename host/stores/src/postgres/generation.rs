@@ -5,7 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, raw_sq
 use uuid::Uuid;
 
 /// The version of the tables below.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
+
+/// What each version adds to the one before, version 2 first.
+const CHANGES: &[&str] = &["alter table $schema.lantern_checkpoint add column incarnation uuid"];
 
 /// The longest name PostgreSQL keeps, in bytes.
 const MAX_NAME: usize = 63;
@@ -29,6 +32,7 @@ const TABLES: &str = r#"
         identity uuid not null,
         position bigint not null,
         event_id uuid,
+        incarnation uuid,
         epoch bigint not null,
         module bytea not null,
         handled bigint not null
@@ -158,6 +162,26 @@ pub(super) async fn find_or_make(
     Ok(found)
 }
 
+/// Brings the tables of a build that is there up to date.
+pub(super) async fn update(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<Option<Found>> {
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, schema).await?;
+    // Another host may have done it, or removed the build.
+    let Some(found) = find(&mut transaction, schema).await? else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
+    for change in found.changes() {
+        raw_sql(schema.statement(change)).execute(&mut *transaction).await?;
+    }
+    sqlx::query(schema.statement("update $schema.lantern_checkpoint set layout = greatest(layout, $1)"))
+        .bind(LAYOUT)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(Found { layout: found.layout.max(LAYOUT), ..found }))
+}
+
 /// Removes the schema and all in it.
 pub(super) async fn remove(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
     let mut transaction = connection.begin().await?;
@@ -197,6 +221,12 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What brings its tables up to date.
+    pub(super) fn changes(&self) -> &'static [&'static str] {
+        let done = usize::try_from(self.layout - 1).ok();
+        done.and_then(|done| CHANGES.get(done..)).unwrap_or_default()
+    }
+
     /// Why the tables cannot be used, if they cannot.
     pub(super) fn refusal(&self) -> Option<String> {
         (self.layout != LAYOUT).then(|| {

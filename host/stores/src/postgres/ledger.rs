@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgTransaction, Row, postgres
 use super::{
     arrays::{self, Arrays},
     damage::Damage,
+    head::Head,
     keys,
     row::{self, COLUMNS},
 };
@@ -40,10 +41,17 @@ pub(super) struct Written {
     pub(super) head: Position,
 }
 
-/// Carries out appends in one transaction. An error means that nothing of it is known to be written.
-pub(super) async fn write(connection: &mut PgConnection, batch: &[Request]) -> Result<Written, AppendError> {
+/// Carries out appends in one transaction. An error means that nothing of it is known to be written. `head` is that of the
+/// host.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    head: &Head,
+    batch: &[Request],
+) -> Result<Written, AppendError> {
+    let known = head.position();
     let mut transaction = connection.begin_with(BEGIN).await.map_err(Damage::from).map_err(failed)?;
     let mut facts = Facts::read(&mut transaction, batch).await.map_err(failed)?;
+    head.confirm(known, facts.head).map_err(unavailable)?;
     let mut answers = Vec::with_capacity(batch.len());
     let mut fresh = Fresh::default();
     for request in batch {
@@ -64,7 +72,12 @@ pub(super) async fn write(connection: &mut PgConnection, batch: &[Request]) -> R
 
 /// What a failure means to a writer.
 pub(super) fn failed(damage: Damage) -> AppendError {
-    AppendError::Unavailable(match damage.at(Position::START) {
+    unavailable(damage.at(Position::START))
+}
+
+/// What it means to a writer that the log cannot be read.
+pub(super) fn unavailable(error: LogError) -> AppendError {
+    AppendError::Unavailable(match error {
         LogError::Corrupt { reason, .. } | LogError::Unavailable(reason) => reason,
     })
 }

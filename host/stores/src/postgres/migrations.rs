@@ -1,7 +1,7 @@
 //! Makes the tables, or brings them up to date: in one transaction, by one host at a time.
 
+use lantern_core::Incarnation;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
-use uuid::Uuid;
 
 use super::{
     address::Address,
@@ -20,7 +20,7 @@ const MIGRATION: &str = "create table if not exists migration (
 )";
 
 /// Brings the schema to the newest version and answers the incarnation of its log.
-pub(super) async fn run(connection: &mut PgConnection, address: &Address) -> Result<Uuid, OpenError> {
+pub(super) async fn run(connection: &mut PgConnection, address: &Address) -> Result<Incarnation, OpenError> {
     let unprepared = |error: sqlx::Error| OpenError::Unprepared {
         address: address.to_string(),
         schema: address.schema.clone(),

@@ -88,6 +88,7 @@ impl ReadModels {
             (None, Some((start, module))) => {
                 generation::find_or_make(&mut connection, schema, start, module).await.map(Some)
             }
+            (Some(found), _) if !found.changes().is_empty() => generation::update(&mut connection, schema).await,
             (found, _) => Ok(found),
         }
     }

@@ -132,7 +132,7 @@ impl Sequencer {
             self.session = Some(opened.map_err(Damage::from).map_err(ledger::failed)?);
         }
         let Some(session) = &mut self.session else { return Err(unknown()) };
-        let written = ledger::write(&mut session.writing, batch).await;
+        let written = ledger::write(&mut session.writing, &self.head, batch).await;
         session.used = Instant::now();
         written
     }

@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use lantern_core::{Batch, Checkpoint, Digest, Documents, EventId, Lease, Position, Value, parked::Standing};
 use rusqlite::{CachedStatement, Connection, Row, TransactionBehavior, types::Type};
+use uuid::Uuid;
 
 use super::{parked, schedules, tables::Kept};
 
@@ -129,8 +130,8 @@ pub(super) fn write_batch(
 
 /// The checkpoint.
 pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
-    let mut statement =
-        connection.prepare_cached("select position, event_id, epoch, module, handled from lantern_checkpoint")?;
+    let mut statement = connection
+        .prepare_cached("select position, event_id, epoch, module, handled, incarnation from lantern_checkpoint")?;
     statement.query_row((), |row| {
         Ok(Checkpoint {
             position: Position(number(row, 0)?),
@@ -138,6 +139,7 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint
             epoch: number(row, 2)?,
             module: Digest(row.get(3)?),
             handled: number(row, 4)?,
+            incarnation: row.get::<_, Option<[u8; 16]>>(5)?.map(Uuid::from_bytes),
         })
     })
 }
@@ -164,7 +166,8 @@ fn move_checkpoint(transaction: &Connection, lease: Lease, batch: &Batch) -> rus
             position = ?1,
             event_id = case when position = ?1 then event_id else ?2 end,
             module = ?3,
-            handled = handled + ?4
+            handled = handled + ?4,
+            incarnation = case when position = ?1 then incarnation else ?7 end
         where position = ?5 and epoch = ?6";
     let moved = transaction.prepare_cached(MOVE)?.execute((
         batch.until.0.cast_signed(),
@@ -173,6 +176,7 @@ fn move_checkpoint(transaction: &Connection, lease: Lease, batch: &Batch) -> rus
         batch.handled.cast_signed(),
         batch.from.0.cast_signed(),
         lease.epoch.cast_signed(),
+        batch.incarnation.map(Uuid::into_bytes),
     ))?;
     Ok(moved == 1)
 }

@@ -1,7 +1,7 @@
-//! Opens SQLite files: makes new ones whole or not at all, and refuses files that are not ours or from another time.
+//! Opens SQLite files: makes new ones whole or not at all, brings older ones up to date, and refuses files that are not
+//! ours or from another time.
 
 use std::{
-    cmp::Ordering,
     fmt::Display,
     fs::{self, File},
     io,
@@ -100,7 +100,7 @@ pub(super) fn open(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let flags = if absent == Absent::Create { flags | OpenFlags::SQLITE_OPEN_CREATE } else { flags };
     let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
-    check(&connection, path, kind)?;
+    let changes = check(&connection, path, kind)?;
     settle(&connection, path)?;
     if is_empty(&connection).map_err(unusable)? {
         if absent == Absent::Refuse {
@@ -112,6 +112,7 @@ pub(super) fn open(
             sync_folder(path)?;
         }
     }
+    update(&mut connection, kind, changes).map_err(unusable)?;
     Ok(connection)
 }
 
@@ -153,8 +154,8 @@ fn sync_folder(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses a file of another program, of another kind or of another version.
-fn check(connection: &Connection, path: &Path, kind: &Kind) -> Result<(), OpenError> {
+/// Refuses a file of another program, of another kind or of a version that is not read. Answers what brings it up to date.
+fn check(connection: &Connection, path: &Path, kind: &Kind) -> Result<&'static [&'static str], OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let foreign = || OpenError::Foreign { path: path.into(), kind: kind.name };
     let application_id = pragma("application_id").map_err(|error| match error.sqlite_error_code() {
@@ -162,18 +163,16 @@ fn check(connection: &Connection, path: &Path, kind: &Kind) -> Result<(), OpenEr
         _ => unusable(path, error),
     })?;
     if is_empty(connection).map_err(|error| unusable(path, error))? {
-        return Ok(());
+        return Ok(&[]);
     }
     if application_id != kind.application_id {
         return Err(foreign());
     }
     let found = pragma("user_version").map_err(|error| unusable(path, error))?;
     let known = kind.version;
-    match found.cmp(&known) {
-        Ordering::Less => Err(OpenError::Older { path: path.into(), found, known }),
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(OpenError::Newer { path: path.into(), found, known }),
-    }
+    let behind = usize::try_from(known - found).map_err(|_| OpenError::Newer { path: path.into(), found, known })?;
+    let from = kind.changes.len().checked_sub(behind);
+    from.map(|from| &kind.changes[from..]).ok_or_else(|| OpenError::Older { path: path.into(), found, known })
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
@@ -206,6 +205,19 @@ fn fill(
     transaction.pragma_update(None, "user_version", kind.version)?;
     transaction.execute_batch(kind.tables)?;
     first(&transaction)?;
+    transaction.commit()
+}
+
+/// Brings the tables of a file up to date, in one transaction.
+fn update(connection: &mut Connection, kind: &Kind, changes: &[&str]) -> rusqlite::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in changes {
+        transaction.execute_batch(change)?;
+    }
+    transaction.pragma_update(None, "user_version", kind.version)?;
     transaction.commit()
 }
 

@@ -8,9 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, Filter, Page, Position, StreamName, Version,
+    Append, Appended, Event, EventId, Filter, Incarnation, Page, Position, StreamName, Version,
     log::{AppendError, LogError, Range},
 };
+use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{
@@ -46,6 +47,7 @@ pub struct Log {
     writer: Option<JoinHandle<()>>,
     readers: Readers<Names>,
     head: watch::Receiver<Position>,
+    incarnation: Incarnation,
 }
 
 impl Log {
@@ -60,8 +62,8 @@ impl Log {
         let connection = connection::open(path, &schema::LOG, Absent::Create, |_| Ok(()))?;
         let settled = connection::set_cache(&connection, WRITER_CACHE)
             .and_then(|()| connection::own_checkpoints(&connection))
-            .and_then(|()| Memory::load(&connection));
-        let memory = settled.map_err(|error| unusable(error.to_string()))?;
+            .and_then(|()| Ok((Memory::load(&connection)?, incarnation(&connection)?)));
+        let (memory, incarnation) = settled.map_err(|error| unusable(error.to_string()))?;
         let (moved, head) = watch::channel(memory.head());
         let (requests, waiting) = mpsc::channel(waiting::MOST);
         let sequencer = Sequencer::new(connection, memory, waiting, moved);
@@ -70,7 +72,7 @@ impl Log {
             .spawn(|| sequencer.run())
             .map_err(|error| unusable(error.to_string()))?;
         let readers = Readers::new(path, Arc::new(Semaphore::new(READERS)), READER_CACHE, Names::new);
-        Ok(Self { requests: Some(requests), writer: Some(writer), readers, head })
+        Ok(Self { requests: Some(requests), writer: Some(writer), readers, head, incarnation })
     }
 
     async fn read_with<T: Send + 'static>(
@@ -94,6 +96,10 @@ impl Log {
         let filter = filter.clone();
         self.read_with(move |reader| reads::page(reader, stretch, &filter, limit)).await
     }
+}
+
+fn incarnation(connection: &Connection) -> rusqlite::Result<Incarnation> {
+    connection.query_row("select incarnation from log", (), |row| row.get(0).map(Incarnation::from_bytes))
 }
 
 impl Drop for Log {
@@ -138,6 +144,10 @@ impl lantern_core::Log for Log {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         self.read_with(move |reader| reads::event(reader, id)).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     fn head(&self) -> watch::Receiver<Position> {

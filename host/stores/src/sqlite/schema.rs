@@ -13,17 +13,21 @@ pub(super) struct Kind {
     pub(super) version: i32,
     /// The statements that make them.
     pub(super) tables: &'static str,
+    /// What brings the tables of each earlier version to the next, the last to this one. Those before are not read any more.
+    pub(super) changes: &'static [&'static str],
 }
 
 /// The log. There is no index by category, type or tenant: each would cost every append, and saves a filtered read
 /// only the skipping of rows, of which it does millions a second. The columns a filter looks at stand before those
 /// that may fill further pages. The index of the ids is a table of its own, since it is written late: `indexed` says
-/// up to which position it has the ids that begin with each digit.
+/// up to which position it has the ids that begin with each digit. The one row of `log` says which log it is.
 pub(super) const LOG: Kind = Kind {
     name: "log",
     application_id: 0x4C_4E_54_4C,
-    version: 1,
+    version: 2,
     tables: "
+        create table log (one integer primary key check (one = 1), incarnation blob not null) strict;
+        insert into log (one, incarnation) values (1, randomblob(16));
         create table name (id integer primary key, text text not null unique) strict;
         create table stream (id integer primary key, name text not null unique) strict;
         create table event (
@@ -54,6 +58,10 @@ pub(super) const LOG: Kind = Kind {
         with recursive digit (slice) as (values (0) union all select slice + 1 from digit where slice < 15)
             insert into indexed (slice, position) select slice, 0 from digit;
     ",
+    changes: &["
+        create table log (one integer primary key check (one = 1), incarnation blob not null) strict;
+        insert into log (one, incarnation) values (1, randomblob(16));
+    "],
 };
 
 /// A generation's read model. Text is compared by its bytes (`binary`, the default), which is the order of a scan. A
@@ -63,7 +71,7 @@ pub(super) const LOG: Kind = Kind {
 pub(super) const READ_MODEL: Kind = Kind {
     name: "read model",
     application_id: 0x4C_4E_54_52,
-    version: 3,
+    version: 4,
     tables: "
         create table lantern_collection (id integer primary key, name text not null unique) strict;
         create table lantern_document (
@@ -79,6 +87,7 @@ pub(super) const READ_MODEL: Kind = Kind {
             one integer primary key check (one = 1),
             position integer not null,
             event_id blob,
+            incarnation blob,
             epoch integer not null,
             module blob not null,
             handled integer not null
@@ -114,6 +123,7 @@ pub(super) const READ_MODEL: Kind = Kind {
         create index lantern_schedule_due on lantern_schedule (due, key);
         create index lantern_schedule_event on lantern_schedule (id);
     ",
+    changes: &["alter table lantern_checkpoint add column incarnation blob"],
 };
 
 /// The journal. An entry is JSON.
@@ -122,6 +132,7 @@ pub(super) const JOURNAL: Kind = Kind {
     application_id: 0x4C_4E_54_4A,
     version: 2,
     tables: "create table entry (sequence integer primary key, entry text not null) strict;",
+    changes: &[],
 };
 
 /// The snapshots of aggregates, one a stream.
@@ -141,4 +152,5 @@ pub(super) const SNAPSHOTS: Kind = Kind {
         ) strict;
         create index snapshot_category on snapshot (category);
     ",
+    changes: &[],
 };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, Filter, Log, Page, Position, StreamName, TraceContext, Version,
+    Append, Appended, Event, EventId, Filter, Incarnation, Log, Page, Position, StreamName, TraceContext, Version,
     log::{AppendError, LogError, Range},
     witness::SpanKind,
 };
@@ -68,6 +68,10 @@ impl Log for ObservedLog {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>, LogError> {
         self.inner.event(id).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -221,6 +221,7 @@ mod tests {
             from: Position(4),
             until: Position(9),
             last_event: Some(EventId::from_u128(5)),
+            incarnation: None,
             module: Digest([7; 32]),
             documents: Arc::default(),
             tables: None,

@@ -1,14 +1,14 @@
 //! A damaged log ends a read with an error that says where, whichever way it is read.
 
 use lantern_core::{
-    Filter, Log, Position, Version,
+    Expected, Filter, Log, Position, Version,
     log::{Direction, Range},
 };
-use sqlx::raw_sql;
+use sqlx::{AssertSqlSafe, raw_sql};
 
-use super::Schema;
+use super::{INSERT_RAW, Schema, reached};
 use crate::{
-    contract::samples::{append_some, assert_corrupt, stream},
+    contract::samples::{append_some, assert_corrupt, event, read_all, stream, try_append},
     postgres,
 };
 
@@ -53,8 +53,41 @@ async fn missing_events_at_the_head_are_noticed() {
     let log = damaged(&schema, "delete from event where position > 17").await;
     for filter in [Filter::all(), Filter::category("A")] {
         assert_corrupt(log.read(Position::START, &filter, 100).await, 18);
-        assert_corrupt(log.read(Position(18), &filter, 100).await, 19);
     }
+}
+
+#[tokio::test]
+async fn a_log_that_went_back_in_time_takes_and_shows_nothing() {
+    let schema = Schema::new();
+    let log = damaged(&schema, "delete from event where position > 17").await;
+    let refused = try_append(&log, "A-1", Expected::Any, event("Written")).await.unwrap_err().to_string();
+    assert!(refused.contains("went back in time: it ended at 20, and now it ends at 17"), "{refused}");
+    for start in [0, 17, 20] {
+        let reason = assert_corrupt(log.read(Position(start), &Filter::all(), 1).await, 18);
+        assert!(reason.contains("restart its hosts"), "{reason}");
+    }
+    assert_corrupt(log.read_stream(&stream("A-1"), Range::default()).await, 18);
+
+    let again = postgres::Log::open(&schema.open().await).await.unwrap();
+    let places = append_some(&again, "A-1", 1).await;
+    assert_eq!(places[0].position, Position(18), "a host that starts now takes it as it is");
+    assert_eq!(read_all(&again, &Filter::all(), 100).await.len(), 18);
+}
+
+#[tokio::test]
+async fn a_log_that_went_back_in_time_is_noticed_after_it_has_grown_again() {
+    let schema = Schema::new();
+    let database = schema.open().await;
+    let log = postgres::Log::open(&database).await.unwrap();
+    append_some(&log, "B-1", 1).await;
+    // What a look has seen it remembers, and the first one came before the event.
+    raw_sql(INSERT_RAW).execute(database.pool()).await.unwrap();
+    reached(&log, 2).await;
+    let replace = format!("begin; delete from event where position = 2; {INSERT_RAW}; {INSERT_RAW}; commit");
+    raw_sql(AssertSqlSafe(replace)).execute(database.pool()).await.unwrap();
+    reached(&log, 3).await;
+    let reason = assert_corrupt(log.read(Position::START, &Filter::all(), 100).await, 2);
+    assert!(reason.contains("went back in time and was written anew"), "{reason}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use lantern_core::{
     documents::Scan,
     read_model::{CommitError, ReadModelError},
 };
-use sqlx::{AssertSqlSafe, PgPool, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, query_scalar, raw_sql};
 use tokio::{task::JoinSet, time};
 
 use super::Schema;
@@ -268,6 +268,55 @@ async fn a_new_owner_waits_for_the_commit_of_the_one_before() {
     let fenced = CommitError::Fenced { expected: Position(1), epoch: 1 };
     assert_eq!(model.commit(lease, &writing(1, 2, "c", &[("a", Some("stale"))])).await, Err(fenced));
     assert_eq!(model.get("c", "a").await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_an_owner_left_open_is_ended_by_the_next() {
+    let schema = Schema::new();
+    let (old, new) = (Host::start(&schema).await, Host::start(&schema).await);
+    let (model, taking) = (old.orders().await, new.orders().await);
+    let (lease, _) = model.take().await.unwrap();
+    model.commit(lease, &writing(0, 1, "c", &[("k", Some("1"))])).await.unwrap();
+    // As a frozen host does in the middle of a commit, on a server that would wait for it for ever.
+    let options = old.database.options().clone().options([("idle_in_transaction_session_timeout", "0")]);
+    let mut left = PgConnection::connect_with(&options).await.unwrap();
+    raw_sql(old.statement("begin; update $orders.lantern_checkpoint set position = 2"))
+        .execute(&mut left)
+        .await
+        .unwrap();
+    new.wait_for(
+        "select exists (select from pg_stat_activity where query like '%$orders%' and state = 'idle in transaction'
+            and state_change < clock_timestamp() - interval '1 second')",
+    )
+    .await;
+    let (_, checkpoint) = taking.take().await.unwrap();
+    assert_eq!((checkpoint.position, checkpoint.epoch), (Position(1), 2));
+    assert!(left.ping().await.is_err(), "the server has ended it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_from_the_version_before_is_brought_up_to_date() {
+    let schema = Schema::new();
+    let host = Host::start(&schema).await;
+    let model = host.orders().await;
+    let (lease, _) = model.take().await.unwrap();
+    model.commit(lease, &writing(0, 1, "c", &[("k", Some("1"))])).await.unwrap();
+    host.run(
+        "alter table $orders.lantern_checkpoint drop column incarnation;
+         update $orders.lantern_checkpoint set layout = 1",
+    )
+    .await;
+    let (model, same) = tokio::join!(host.orders(), host.orders());
+    let (lease, checkpoint) = model.take().await.unwrap();
+    assert_eq!((checkpoint.position, checkpoint.incarnation), (Position(1), None));
+    let incarnation = Some(host.database.incarnation());
+    model.commit(lease, &Batch { incarnation, ..batch(1, 2) }).await.unwrap();
+    assert_eq!(same.checkpoint().await.unwrap().incarnation, incarnation);
+    assert_eq!(look(&*model.view(), "c", "k").unwrap().as_deref(), Some("1"));
+
+    host.run("update $orders.lantern_checkpoint set layout = 9").await;
+    let refused = host.models.open(&generation("orders", 1)).await.err().unwrap().to_string();
+    assert!(refused.contains("have version 9") && refused.contains("use the version that wrote it"), "{refused}");
 }
 
 /// Takes the generation again and again, and commits until fenced: each commit adds one to a document.

@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use lantern_core::{Happening, Journal as _, Kind, Position, ReadModels as _, SystemClock, read_model::ReadModelError};
+use lantern_core::{
+    Batch, Happening, Journal as _, Kind, Log as _, Position, ReadModels as _, SystemClock, read_model::ReadModelError,
+};
 use rusqlite::Connection;
 
 use super::Folder;
 use crate::{
-    contract::samples::{generation, module, subject},
+    contract::samples::{append_some, batch, generation, module, subject, writing},
     sqlite::{self, OpenError},
 };
 
@@ -50,9 +52,9 @@ async fn files_from_later_versions_are_refused() {
     let folder = Folder::new();
     let path = folder.path();
     drop(sqlite::Log::open(&path).unwrap());
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let refused = sqlite::Log::open(&path).err().unwrap();
-    assert_eq!(refused, OpenError::Newer { path: path.clone(), found: 2, known: 1 });
+    assert_eq!(refused, OpenError::Newer { path: path.clone(), found: 3, known: 2 });
     assert_says(&refused, &path, "use the version that wrote it");
 }
 
@@ -74,7 +76,43 @@ async fn files_from_versions_that_are_not_read_any_more_are_refused() {
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 1).unwrap();
     let models = sqlite::ReadModels::open(&models).unwrap();
     let refused = models.open(&orders).await.err().unwrap().to_string();
-    assert!(refused.contains("schema version 1") && refused.contains("needs 3"), "{refused}");
+    assert!(refused.contains("schema version 1") && refused.contains("needs 4"), "{refused}");
+}
+
+#[tokio::test]
+async fn files_from_the_version_before_are_brought_up_to_date() {
+    let folder = Folder::new();
+    let (path, models) = (folder.path(), folder.path());
+    let log = sqlite::Log::open(&path).unwrap();
+    append_some(&log, "A-1", 2).await;
+    drop(log);
+    set_back(&path, "drop table log", 1);
+    let log = sqlite::Log::open(&path).unwrap();
+    let incarnation = log.incarnation();
+    assert_eq!(*log.head().borrow(), Position(2));
+    drop(log);
+    assert_eq!(sqlite::Log::open(&path).unwrap().incarnation(), incarnation, "it is drawn once");
+
+    let orders = generation("orders", 1);
+    let first = sqlite::ReadModels::open(&models).unwrap();
+    let model = first.create(&orders, Position::START, module("first")).await.unwrap();
+    let (lease, _) = model.take().await.unwrap();
+    model.commit(lease, &writing(0, 3, "c", &[("k", Some("1"))])).await.unwrap();
+    drop((model, first));
+    set_back(&models.join("orders/1.db"), "alter table lantern_checkpoint drop column incarnation", 3);
+    let model = sqlite::ReadModels::open(&models).unwrap().open(&orders).await.unwrap();
+    let (lease, checkpoint) = model.take().await.unwrap();
+    assert_eq!((checkpoint.position, checkpoint.incarnation), (Position(3), None));
+    model.commit(lease, &Batch { incarnation: Some(incarnation), ..batch(3, 4) }).await.unwrap();
+    assert_eq!(model.checkpoint().await.unwrap().incarnation, Some(incarnation));
+    assert_eq!(model.get("c", "k").await.unwrap().as_deref(), Some("1"));
+}
+
+/// Takes the tables of a file back to those of an earlier version.
+fn set_back(path: &Path, change: &str, version: i32) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(change).unwrap();
+    connection.pragma_update(None, "user_version", version).unwrap();
 }
 
 #[tokio::test]
