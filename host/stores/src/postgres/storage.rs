@@ -86,7 +86,11 @@ impl Storage {
         // What the owner before has not committed is not to be.
         self.tables.give_up().await;
         let mut memory = self.memory.lock().await;
-        let taken = self.ask(async |connection, schema| commit::take(connection, schema, self.identity).await).await?;
+        let take = async |connection: &mut PgConnection, schema: &Schema| {
+            commit::end_abandoned(connection, schema).await?;
+            commit::take(connection, schema, self.identity).await
+        };
+        let taken = self.ask(take).await?;
         let checkpoint = taken.ok_or_else(|| self.unknown())?;
         // The owner before may have left changes behind whose fate it did not learn.
         *memory = Memory::at(&checkpoint);

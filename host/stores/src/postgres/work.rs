@@ -41,6 +41,10 @@ const SETTINGS: &str = "set local timezone = 'UTC'; set local datestyle = 'ISO, 
     set local lock_timeout = '30s'; set local idle_in_transaction_session_timeout = '30s'; \
     set local search_path = $tables";
 
+/// What holds from the last statement of the module on: the host leaves no transaction idle.
+const AS_HOST: &str =
+    "reset role; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '5s'";
+
 /// What there is for the SQL tables of a module beside them: the role, its schema, and which migrations were run.
 const BESIDE: &str = "
     create table $schema.lantern_migration (number integer primary key, name text not null, digest bytea not null);
@@ -169,7 +173,7 @@ impl Work {
 
     /// The connection, for what the host itself does at the end of the transaction.
     pub(super) async fn as_host(&mut self) -> Result<&mut PgConnection, SqlError> {
-        let before = format!("{}reset role; set local statement_timeout = 0", std::mem::take(&mut self.pending));
+        let before = format!("{}{AS_HOST}", std::mem::take(&mut self.pending));
         self.own(&before).await?;
         Ok(&mut self.transaction)
     }
