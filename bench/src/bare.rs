@@ -19,10 +19,10 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use rusqlite::{Connection, params};
 
-use crate::guest::{Event, Payload, Program};
+use crate::guest::{Event, Guest, Payload, Program};
 
 /// How many events a page and a batch have, as in the host.
-const PAGE: u64 = 4_000;
+pub(crate) const PAGE: u64 = 4_000;
 
 /// What the host's read models have of what this pipeline needs.
 const TABLES: &str = "
@@ -39,19 +39,19 @@ const UPSERT: &str = "insert into document (collection, key, value) values (1, ?
 const CHECKPOINT: &str = "update checkpoint set position = ?1";
 
 /// An event as the reader hands it on.
-struct Row {
-    position: u64,
-    id: (u64, u64),
-    stream: Arc<str>,
-    version: u64,
-    event_type: Arc<str>,
-    schema_version: u32,
-    time: i64,
-    data: String,
+pub(crate) struct Row {
+    pub(crate) position: u64,
+    pub(crate) id: (u64, u64),
+    pub(crate) stream: Arc<str>,
+    pub(crate) version: u64,
+    pub(crate) event_type: Arc<str>,
+    pub(crate) schema_version: u32,
+    pub(crate) time: i64,
+    pub(crate) data: String,
 }
 
 /// The documents that a page changed, by key.
-struct Batch {
+pub(crate) struct Batch {
     until: u64,
     documents: HashMap<Arc<str>, Arc<str>>,
 }
@@ -65,28 +65,51 @@ pub(crate) struct Took {
     pub(crate) commit: Duration,
 }
 
+impl Took {
+    /// The stages in words, for a run over so many events.
+    pub(crate) fn tell(&self, events: u64) -> String {
+        let each = |took: Duration| took.as_secs_f64() * 1e6 / events as f64;
+        let [all, read, handle, commit] = [self.all, self.read, self.handle, self.commit].map(each);
+        format!(
+            "bare pipeline: {all:.2} µs an event\n  read busy {read:.2}, handle busy {handle:.2}, commit busy {commit:.2} \
+             µs an event"
+        )
+    }
+}
+
 /// Rebuilds a read model from all events of a log, and says how many documents it has in the end.
 pub(crate) fn run(log: &Path, read_model: &Path, program: &Program, head: u64) -> Result<(Took, u64)> {
-    let began = Instant::now();
     let mut writer = open(read_model)?;
     writer.execute_batch(TABLES)?;
     let (log, committed) = (Connection::open(log)?, open(read_model)?);
-    let (pages_in, pages) = sync_channel(2);
-    let (batches_in, batches) = sync_channel(1);
-    let took = thread::scope(|scope| -> Result<Took> {
-        let reader = scope.spawn(move || read(&log, head, &pages_in));
-        let guest = scope.spawn(move || handle(program, committed, pages, &batches_in));
-        let commit = commit(&mut writer, batches)?;
-        let panicked = |_| anyhow!("a thread of the bare pipeline panicked");
-        let (read, handle) = (reader.join().map_err(panicked)??, guest.join().map_err(panicked)??);
-        Ok(Took { all: began.elapsed(), read, handle, commit })
-    })?;
+    let guest = || program.start(Some(committed));
+    let took = pipeline(guest, move |pages| read(&log, head, pages), |batches| commit(&mut writer, batches))?;
     let (position, documents): (u64, u64) =
         writer.query_row("select position, (select count(*) from document) from checkpoint", (), |row| {
             Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
         })?;
     ensure!(position == head, "the bare pipeline ended at {position}, the log at {head}");
     Ok((took, documents))
+}
+
+/// Runs the three stages beside each other, whatever they read from and commit to. A reader ends when nobody takes its
+/// pages any more.
+pub(crate) fn pipeline(
+    guest: impl FnOnce() -> wasmtime::Result<Guest> + Send,
+    read: impl FnOnce(&SyncSender<Vec<Row>>) -> Result<Duration> + Send,
+    commit: impl FnOnce(Receiver<Batch>) -> Result<Duration>,
+) -> Result<Took> {
+    let began = Instant::now();
+    let (pages_in, pages) = sync_channel(2);
+    let (batches_in, batches) = sync_channel(1);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || read(&pages_in));
+        let guest = scope.spawn(move || handle(guest()?, pages, &batches_in));
+        let commit = commit(batches)?;
+        let panicked = |_| anyhow!("a thread of the bare pipeline panicked");
+        let (read, handle) = (reader.join().map_err(panicked)??, guest.join().map_err(panicked)??);
+        Ok(Took { all: began.elapsed(), read, handle, commit })
+    })
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -137,13 +160,7 @@ fn name(log: &Connection, known: &mut HashMap<i64, Arc<str>>, number: i64, query
     Ok(found)
 }
 
-fn handle(
-    program: &Program,
-    committed: Connection,
-    pages: Receiver<Vec<Row>>,
-    batches: &SyncSender<Batch>,
-) -> Result<Duration> {
-    let mut guest = program.start(Some(committed))?;
+fn handle(mut guest: Guest, pages: Receiver<Vec<Row>>, batches: &SyncSender<Batch>) -> Result<Duration> {
     let mut busy = Duration::ZERO;
     for page in pages {
         let began = Instant::now();
@@ -158,6 +175,15 @@ fn handle(
         }
     }
     Ok(busy)
+}
+
+impl Batch {
+    /// Up to where it goes, and its documents in the order of their keys.
+    pub(crate) fn sorted(self) -> (u64, Vec<(Arc<str>, Arc<str>)>) {
+        let mut documents: Vec<_> = self.documents.into_iter().collect();
+        documents.sort_unstable();
+        (self.until, documents)
+    }
 }
 
 impl Row {
@@ -180,10 +206,9 @@ impl Row {
 
 fn commit(writer: &mut Connection, batches: Receiver<Batch>) -> Result<Duration> {
     let mut busy = Duration::ZERO;
-    for Batch { until, documents } in batches {
+    for batch in batches {
         let began = Instant::now();
-        let mut documents: Vec<_> = documents.into_iter().collect();
-        documents.sort_unstable();
+        let (until, documents) = batch.sorted();
         let transaction = writer.transaction()?;
         {
             let mut upsert = transaction.prepare_cached(UPSERT)?;

@@ -21,7 +21,10 @@ mod machine;
 mod native;
 mod neighbours;
 mod peer;
+mod postgres;
 mod postgres_append;
+mod postgres_bare;
+mod postgres_rebuild;
 mod rebuild;
 mod report;
 mod restart;
@@ -79,6 +82,7 @@ enum Name {
     PostgresAppend,
     KafkaProjection,
     Rebuild,
+    PostgresRebuild,
     Native,
     Tracing,
     Latency,
@@ -136,6 +140,7 @@ async fn measure(name: Name, bench: &Bench, report: &mut Report) -> Result<()> {
         Name::PostgresAppend => postgres_append::run(bench, report).await,
         Name::KafkaProjection => kafka_projection::run(bench, report).await,
         Name::Rebuild => rebuild::run(bench, report).await,
+        Name::PostgresRebuild => postgres_rebuild::run(bench, report).await,
         Name::Native => native::run(bench, report).await,
         Name::Tracing => tracing::run(bench, report).await,
         Name::Latency => latency::run(bench, report).await,

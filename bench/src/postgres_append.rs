@@ -1,15 +1,13 @@
 //! Budget `postgres-append`: durable appends of many clients to the log in PostgreSQL, against bare inserts of as many
-//! events a transaction into the same table. The server is that of `LANTERN_TEST_POSTGRES_URL`.
+//! events a transaction into the same table.
 
 use std::{
-    env,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lantern_stores::postgres::{Database, Log};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 use uuid::Uuid;
 
 use crate::{
@@ -17,11 +15,9 @@ use crate::{
     append::{CLIENTS, by_clients},
     events::Generator,
     figures::{median, per_second, rate},
+    postgres::{self, Schema},
     report::{Report, ratio},
 };
-
-/// Where the server is.
-const URL: &str = "LANTERN_TEST_POSTGRES_URL";
 
 /// How many events a round appends.
 const EVENTS: usize = 32_768;
@@ -34,8 +30,8 @@ const INSERT: &str = "
 
 /// Measures, and reports.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    if env::var_os(URL).is_none() {
-        report.note(format!("postgres-append was not measured: {URL} is not set, see `cargo xtask services up`"));
+    if let Some(reason) = postgres::absence() {
+        report.note(format!("postgres-append was not measured: {reason}"));
         return Ok(());
     }
     for each in [1, 16] {
@@ -47,7 +43,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             schema.remove().await?;
             let schema = Schema::make().await?;
             Database::open(&schema.url).await?;
-            let inserted = insert(&schema.name, appended.batch).await?;
+            let inserted = insert(&schema, appended.batch).await?;
             schema.remove().await?;
             host.push(rate(EVENTS as u64, appended.took));
             bare.push(rate(EVENTS as u64, inserted));
@@ -66,43 +62,11 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A schema of its own for one measurement.
-struct Schema {
-    name: String,
-    url: String,
-}
-
-impl Schema {
-    async fn make() -> Result<Self> {
-        let name = format!("bench_{}", &Uuid::new_v4().simple().to_string()[..20]);
-        let server = server()?;
-        let join = if server.contains('?') { '&' } else { '?' };
-        // What was written before is not to be cleaned up on the time of what comes.
-        raw_sql("checkpoint").execute(&mut connect().await?).await?;
-        Ok(Self { url: format!("{server}{join}schema={name}"), name })
-    }
-
-    async fn remove(self) -> Result<()> {
-        let statement = format!("drop schema {} cascade", self.name);
-        raw_sql(AssertSqlSafe(statement)).execute(&mut connect().await?).await?;
-        Ok(())
-    }
-}
-
-fn server() -> Result<String> {
-    env::var(URL).context("the URL of the server is no text")
-}
-
-async fn connect() -> Result<PgConnection> {
-    Ok(PgConnection::connect(&server()?).await?)
-}
-
 /// Inserts events into the table of a schema over one connection, so many a transaction, each on disk before the next.
-async fn insert(schema: &str, batch: usize) -> Result<Duration> {
+async fn insert(schema: &Schema, batch: usize) -> Result<Duration> {
     /// How many events a stream has.
     const STREAM: i64 = 20;
-    let mut connection = connect().await?;
-    raw_sql(AssertSqlSafe(format!("set search_path = {schema}; set jit = off"))).execute(&mut connection).await?;
+    let mut connection = schema.connect().await?;
     let mut generator = Generator::new()?;
     let events: Vec<_> = generator.appends(EVENTS)?.into_iter().flat_map(|append| append.events).collect();
     let began = Instant::now();

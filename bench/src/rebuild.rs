@@ -67,13 +67,6 @@ async fn profile(bench: &Bench, report: &mut Report, bare: Took) -> Result<()> {
     let make = Make { log: filled.log.clone(), library: world.library(), telemetry: None, watch: Some(stages.clone()) };
     let rebuilt = world.rebuild(digest, filled, make).await?;
     report.note(stages.tell("rebuild", filled.head.0, &rebuilt));
-    let each = |took: std::time::Duration| took.as_secs_f64() * 1e6 / filled.head.0 as f64;
-    report.note(format!(
-        "bare pipeline: {:.2} µs an event\n  read busy {:.2}, handle busy {:.2}, commit busy {:.2} µs an event",
-        each(bare.all),
-        each(bare.read),
-        each(bare.handle),
-        each(bare.commit),
-    ));
+    report.note(bare.tell(filled.head.0));
     Ok(())
 }

@@ -28,6 +28,9 @@ use crate::{
     watch::{self, Watch},
 };
 
+/// The projection of rebuilds.
+pub(crate) const REBUILT: &str = "rebuilt";
+
 /// How many events fill a log at a time.
 const FILL: usize = 4_000;
 
@@ -138,19 +141,10 @@ impl World {
     }
 
     /// A new log with so many events of a generator.
-    pub(crate) async fn filled_log_with(&self, name: &str, events: u64, mut generator: Generator) -> Result<Filled> {
+    pub(crate) async fn filled_log_with(&self, name: &str, events: u64, generator: Generator) -> Result<Filled> {
         let path = self.folder().join(format!("{name}.db"));
         let log = open_log(&path)?;
-        let began = Instant::now();
-        let mut left = usize::try_from(events)?;
-        while left > 0 {
-            let next = left.min(FILL);
-            log.append(generator.appends(next)?).await?;
-            left -= next;
-        }
-        let head = *log.head().borrow();
-        ensure!(head == Position(events), "the log `{name}` ends at {head} after {events} events");
-        println!("  filled a log with {events} events in {:.1} s", began.elapsed().as_secs_f64());
+        let head = fill(&*log, events, generator).await?;
         Ok(Filled { path, log, head })
     }
 
@@ -168,24 +162,19 @@ impl World {
     /// The same with buses, and routes that feed projections.
     pub(crate) async fn fed(&self, make: Make<'_>, from: (Arc<Buses>, Vec<Configured>)) -> Result<Host> {
         let folder = tempfile::tempdir_in(self.folder())?.keep();
-        start_fed(&folder, make, self.threads(), from).await
+        let read_models = read_models_in(&folder)?;
+        start_on(&folder, read_models, make, self.threads(), from).await
+    }
+
+    /// A host with a new journal that keeps its read models elsewhere than in files.
+    pub(crate) async fn host_on(&self, read_models: Arc<dyn ReadModels>, make: Make<'_>) -> Result<Host> {
+        let folder = tempfile::tempdir_in(self.folder())?.keep();
+        start_on(&folder, read_models, make, self.threads(), (Arc::default(), Vec::new())).await
     }
 
     /// Deploys a module to a new host, waits until it has handled all of a log, and checks that it did.
     pub(crate) async fn rebuild(&self, module: Digest, filled: &Filled, make: Make<'_>) -> Result<Rebuilt> {
-        let host = self.host(make).await?;
-        let name = Name::new("rebuilt")?;
-        let before = Processors::now();
-        let began = Instant::now();
-        host.deploy(&name, module, Start::Beginning).await?;
-        let status = host.supervisor.wait(Kind::Projection, &name, filled.head).await?;
-        let took = began.elapsed();
-        // Now, while the threads of the host are still there.
-        let processors = Processors::now().since(&before);
-        whole(&status, filled.head)?;
-        let (_, digest) = host.supervisor.read_model(Kind::Projection, &name, None).await?.digest().await?;
-        host.end().await?;
-        Ok(Rebuilt { took, digest, processors })
+        self.host(make).await?.rebuild(module, filled.head).await
     }
 }
 
@@ -193,6 +182,22 @@ impl Host {
     /// Deploys a module with the default limits.
     pub(crate) async fn deploy(&self, name: &Name, module: Digest, start: Start) -> Result<Status> {
         Ok(self.supervisor.deploy(projection(name, module, start)).await?)
+    }
+
+    /// Deploys a module, waits until it has handled all of the log, checks that it did, and ends the host.
+    pub(crate) async fn rebuild(self, module: Digest, head: Position) -> Result<Rebuilt> {
+        let name = Name::new(REBUILT)?;
+        let before = Processors::now();
+        let began = Instant::now();
+        self.deploy(&name, module, Start::Beginning).await?;
+        let status = self.supervisor.wait(Kind::Projection, &name, head).await?;
+        let took = began.elapsed();
+        // Now, while the threads of the host are still there.
+        let processors = Processors::now().since(&before);
+        whole(&status, head)?;
+        let (_, digest) = self.supervisor.read_model(Kind::Projection, &name, None).await?.digest().await?;
+        self.end().await?;
+        Ok(Rebuilt { took, digest, processors })
     }
 
     /// Stops the host and keeps its files.
@@ -224,19 +229,24 @@ pub(crate) fn projection(name: &Name, module: Digest, start: Start) -> Deploy {
 
 /// Starts a host on the read models and the journal of a folder.
 pub(crate) async fn start(folder: &Path, make: Make<'_>, threads: Arc<GuestThreads>) -> Result<Host> {
-    start_fed(folder, make, threads, (Arc::default(), Vec::new())).await
+    let read_models = read_models_in(folder)?;
+    start_on(folder, read_models, make, threads, (Arc::default(), Vec::new())).await
 }
 
-/// The same with buses, and routes that feed projections.
-async fn start_fed(
+fn read_models_in(folder: &Path) -> Result<Arc<dyn ReadModels>> {
+    Ok(Arc::new(sqlite::ReadModels::open(folder.join("read-models"))?))
+}
+
+/// Starts a host on read models and the journal of a folder, with buses, and routes that feed projections.
+async fn start_on(
     folder: &Path,
+    mut read_models: Arc<dyn ReadModels>,
     make: Make<'_>,
     threads: Arc<GuestThreads>,
     (buses, routes): (Arc<Buses>, Vec<Configured>),
 ) -> Result<Host> {
     let Make { mut log, mut library, telemetry, watch } = make;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut read_models: Arc<dyn ReadModels> = Arc::new(sqlite::ReadModels::open(folder.join("read-models"))?);
     let journal: Arc<dyn Journal> = Arc::new(sqlite::Journal::open(folder.join("journal.db"), clock.clone())?);
     if let Some(watch) = watch {
         log = watch::log(log, &watch);
@@ -280,6 +290,21 @@ pub(crate) async fn upcasting(
     let (library, journal) = (library.clone(), journal.clone());
     let ports = lantern_upcasters::Ports { library, journal, log: log.clone(), threads: threads.clone() };
     Ok(Upcasters::start(ports).await?.upcasting())
+}
+
+/// Appends so many events of a generator to an empty log, and says where it ends then.
+pub(crate) async fn fill(log: &dyn Log, events: u64, mut generator: Generator) -> Result<Position> {
+    let began = Instant::now();
+    let mut left = usize::try_from(events)?;
+    while left > 0 {
+        let next = left.min(FILL);
+        log.append(generator.appends(next)?).await?;
+        left -= next;
+    }
+    let head = *log.head().borrow();
+    ensure!(head == Position(events), "the log ends at {head} after {events} events");
+    println!("  filled a log with {events} events in {:.1} s", began.elapsed().as_secs_f64());
+    Ok(head)
 }
 
 /// Opens the log at a path.

@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::time;
 
-use super::address::Address;
+use super::{address::Address, nodelay};
 
 /// Why a database could not be opened. Never shows more of its URL than host, port and the name of the database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,8 @@ pub enum OpenError {
     },
 }
 
-/// How many connections the pool of a host holds at most. The tasks of the log have three of their own.
+/// How many connections a pool holds at most. A host has one for reads of the log, one for transactions of SQL tables and
+/// one for the rest; the tasks of the log have three of their own.
 const CONNECTIONS: u32 = 16;
 
 /// How long a connection is waited for.
@@ -62,10 +63,18 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// Makes the options that hold for every connection of Lantern.
 pub(super) fn settle(address: &Address) -> PgConnectOptions {
-    // Just-in-time compilation costs short statements far more than it saves.
-    // A host that is frozen in the middle of a transaction must not keep what it has locked from the others.
-    let settings =
-        [("search_path", address.schema.as_str()), ("jit", "off"), ("idle_in_transaction_session_timeout", "5s")];
+    let settings = [
+        ("search_path", address.schema.as_str()),
+        // Just-in-time compilation costs short statements far more than it saves.
+        ("jit", "off"),
+        // A host that is frozen in the middle of a transaction must not keep what it has locked from the others.
+        ("idle_in_transaction_session_timeout", "5s"),
+        // The server learns within a minute, not within hours, that a machine is gone without a word.
+        ("tcp_keepalives_idle", "20s"),
+        ("tcp_keepalives_interval", "10s"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "50s"),
+    ];
     let options = address.options.clone().application_name(&address.channel()).options(settings);
     sqlx::ConnectOptions::disable_statement_logging(options)
 }
@@ -73,12 +82,19 @@ pub(super) fn settle(address: &Address) -> PgConnectOptions {
 /// Opens a single connection.
 pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let timeout = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    time::timeout(PATIENCE, PgConnection::connect_with(options)).await.map_err(timeout)?
+    let connection = time::timeout(PATIENCE, PgConnection::connect_with(options)).await.map_err(timeout)??;
+    nodelay::send_at_once(options);
+    Ok(connection)
 }
 
 /// Makes the pool. It opens connections when they are needed, so that a server that restarts needs no restart here.
 pub(super) fn pool(options: PgConnectOptions) -> PgPool {
+    let connected = options.clone();
     PgPoolOptions::new()
+        .after_connect(move |_, _| {
+            nodelay::send_at_once(&connected);
+            Box::pin(std::future::ready(Ok(())))
+        })
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)

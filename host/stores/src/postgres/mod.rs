@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  database ─▶ address, connection      one pool a host, the server found by a URL
+//!          └─▶ nodelay             what is sent leaves at once
 //!          └─▶ migrations ─▶ schema     tables made and brought up to date under a lock
 //!
 //!  log:         log ─▶ sequencer ─▶ ledger ─▶ arrays    one writer a host, many appends a transaction
@@ -37,6 +38,7 @@ mod lines;
 mod listener;
 mod log;
 mod migrations;
+mod nodelay;
 mod parked;
 mod read_model;
 mod reads;
@@ -61,6 +63,7 @@ pub use database::Database;
 pub use hosts::Hosts;
 pub use journal::Journal;
 pub use log::Log;
+pub use nodelay::send_at_once;
 pub use read_model::ReadModels;
 pub use shelf::Shelf;
 pub use snapshots::Snapshots;
