@@ -14,7 +14,7 @@ use super::{
     damage::Damage,
     head::Head,
     keys,
-    row::{self, COLUMNS},
+    row::{self, COLUMNS, Words},
 };
 use crate::{
     decide::{self, Decision, Known, Ledger},
@@ -126,9 +126,10 @@ impl<'a> Facts<'a> {
     async fn read_events(&mut self, connection: &mut PgConnection, positions: Vec<i64>) -> Result<(), Damage> {
         let query = format!("select {COLUMNS} from event where position = any($1)");
         let rows: Vec<PgRow> = sqlx::query(AssertSqlSafe(query)).bind(positions).fetch_all(connection).await?;
+        let mut words = Words::default();
         for row in rows {
             let Event { id, event_type, schema_version, stream, version, position, time, data, metadata } =
-                row::decode(&row)?;
+                row::decode(&row, &mut words)?;
             let event = Cow::Owned(NewEvent { id, event_type, schema_version, time, data, metadata });
             self.events.insert(id, There { stream: Cow::Owned(stream), event, version, position });
         }

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
 use super::{
     damage::Damage,
     keys,
-    row::{self, COLUMNS},
+    row::{self, COLUMNS, Words},
 };
 use crate::page::{self, Stretch};
 
@@ -72,9 +72,11 @@ async fn rows(
 
 fn collect(rows: Vec<PgRow>, stretch: Stretch, limit: usize) -> Result<Page, LogError> {
     let (mut events, mut bytes, mut met) = (Vec::<Event>::with_capacity(rows.len()), 0, stretch.first());
+    let mut words = Words::default();
     for row in rows {
-        met = row::position(&row).map_err(|damage| damage.at(met))?;
-        let event = row::decode(&row).map_err(|damage| damage.at(met))?;
+        let decoded = row::decode(&row, &mut words);
+        let event = decoded.map_err(|damage| damage.at(row::position(&row).unwrap_or(met)))?;
+        met = event.position;
         bytes += page::weight(&event);
         if bytes > page::MAX_BYTES && !events.is_empty() {
             let end = events.last().map_or(met, |event| event.position);
@@ -128,9 +130,9 @@ pub(super) async fn stream(
         .await
         .map_err(|error| Damage::Database(error).at(Position::START))?;
     let mut next = forward.then_some(Version(from));
-    let mut events = Vec::with_capacity(rows.len());
+    let (mut events, mut words) = (Vec::with_capacity(rows.len()), Words::default());
     for row in rows {
-        let event = decode(&row)?;
+        let event = decode(&row, &mut words)?;
         if next.is_some_and(|next| next != event.version) {
             let reason = format!("an event of stream `{stream}` beside its version {} is missing", event.version);
             return Err(Damage::Row(reason).at(event.position));
@@ -157,12 +159,12 @@ pub(super) async fn event(connection: &mut PgConnection, id: EventId) -> Result<
     let query = format!("select {COLUMNS} from event where id = $1");
     let row = sqlx::query(AssertSqlSafe(query)).bind(id).fetch_optional(connection).await;
     let row = row.map_err(|error| Damage::Database(error).at(Position::START))?;
-    row.as_ref().map(decode).transpose()
+    row.as_ref().map(|row| decode(row, &mut Words::default())).transpose()
 }
 
-fn decode(row: &PgRow) -> Result<Event, LogError> {
-    let position = row::position(row).map_err(|damage| damage.at(Position::START))?;
-    row::decode(row).map_err(|damage| damage.at(position))
+fn decode(row: &PgRow, words: &mut Words) -> Result<Event, LogError> {
+    let decoded = row::decode(row, words);
+    decoded.map_err(|damage| damage.at(row::position(row).unwrap_or(Position::START)))
 }
 
 fn order(direction: Direction) -> &'static str {

@@ -14,14 +14,49 @@ use super::{damage::Damage, keys};
 pub(super) const COLUMNS: &str = "position, version, id, stream, type, schema_version, time, content_type, data, \
     source, tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra";
 
+/// How many words of a kind are kept.
+const WORDS: usize = 32;
+
+/// Words that were read before. A log has few types, sources and tenants: those of a page are made once and shared.
+#[derive(Default)]
+pub(super) struct Words {
+    types: Vec<EventType>,
+    texts: Vec<Arc<str>>,
+}
+
+impl Words {
+    fn event_type(&mut self, kept: &str) -> Result<EventType, Damage> {
+        if let Some(known) = self.types.iter().find(|known| known.as_str() == kept) {
+            return Ok(known.clone());
+        }
+        let new = EventType::new(keys::unescape(kept)).map_err(|error| Damage::Row(error.to_string()))?;
+        // One that is kept in another form is not found here again.
+        if self.types.len() < WORDS && new.as_str() == kept {
+            self.types.push(new.clone());
+        }
+        Ok(new)
+    }
+
+    fn text(&mut self, kept: &str) -> Arc<str> {
+        if let Some(known) = self.texts.iter().find(|known| &***known == kept) {
+            return known.clone();
+        }
+        let new: Arc<str> = keys::unescape(kept).into();
+        if self.texts.len() < WORDS && *new == *kept {
+            self.texts.push(new.clone());
+        }
+        new
+    }
+}
+
 /// The position of a row of the log.
 pub(super) fn position(row: &PgRow) -> Result<Position, Damage> {
-    Columns { row, next: 0 }.number("position").map(Position)
+    Columns { row, next: 0, words: &mut Words::default() }.number("position").map(Position)
 }
 
 /// Decodes a row of the log, of [`COLUMNS`].
-pub(super) fn decode(row: &PgRow) -> Result<Event, Damage> {
-    let mut columns = Columns { row, next: 0 };
+pub(super) fn decode(row: &PgRow, words: &mut Words) -> Result<Event, Damage> {
+    let mut columns = Columns { row, next: 0, words };
     let position = Position(columns.number("position")?);
     let version = Version(columns.number("version")?);
     let (stream, event) = columns.event()?;
@@ -30,12 +65,13 @@ pub(super) fn decode(row: &PgRow) -> Result<Event, Damage> {
 }
 
 /// Takes the columns of a row one after the other.
-struct Columns<'a> {
+struct Columns<'a, 'w> {
     row: &'a PgRow,
     next: usize,
+    words: &'w mut Words,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> Columns<'a, '_> {
     fn take<T: Decode<'a, Postgres> + Type<Postgres>>(&mut self, name: &str) -> Result<T, Damage> {
         let value = self.row.try_get(self.next).map_err(|_| Damage::column(name))?;
         self.next += 1;
@@ -54,15 +90,19 @@ impl<'a> Columns<'a> {
         Ok(self.str(name)?.map(Arc::from))
     }
 
-    fn needed(&mut self, name: &str) -> Result<Arc<str>, Damage> {
-        self.text(name)?.ok_or_else(|| Damage::column(name))
+    /// A text that many events have.
+    fn word(&mut self, name: &str) -> Result<Option<Arc<str>>, Damage> {
+        let kept = self.take::<Option<&str>>(name)?;
+        Ok(kept.map(|kept| self.words.text(kept)))
     }
 
     /// Takes the columns of an event, and of its stream.
     fn event(&mut self) -> Result<(StreamName, NewEvent), Damage> {
         let id: EventId = self.take("id")?;
-        let stream = StreamName::new(self.needed("stream")?).map_err(|error| Damage::Row(error.to_string()))?;
-        let event_type = EventType::new(self.needed("type")?).map_err(|error| Damage::Row(error.to_string()))?;
+        let stream = keys::unescape(self.take("stream")?);
+        let stream = StreamName::new(stream).map_err(|error| Damage::Row(error.to_string()))?;
+        let kept = self.take("type")?;
+        let event_type = self.words.event_type(kept)?;
         let event = NewEvent {
             id,
             event_type,
@@ -70,11 +110,11 @@ impl<'a> Columns<'a> {
             time: Timestamp(self.take("time")?),
             data: self.payload()?,
             metadata: Metadata {
-                source: self.text("source")?,
-                tenant: self.text("tenant")?,
+                source: self.word("source")?,
+                tenant: self.word("tenant")?,
                 correlation_id: self.text("correlation id")?,
                 causation_id: self.text("causation id")?,
-                actor: self.text("actor")?,
+                actor: self.word("actor")?,
                 trace: self.trace()?,
                 extra: self.extra()?,
             },
@@ -83,7 +123,7 @@ impl<'a> Columns<'a> {
     }
 
     fn payload(&mut self) -> Result<Payload, Damage> {
-        let content_type = self.text("content type")?;
+        let content_type = self.word("content type")?;
         let data: &[u8] = self.take("data")?;
         match content_type {
             None => str::from_utf8(data).map(|text| Payload::Json(text.into())).map_err(|_| Damage::column("data")),
