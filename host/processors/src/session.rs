@@ -9,7 +9,7 @@ use lantern_core::{
 use tokio::sync::watch;
 
 use crate::{
-    LastError, Ports,
+    LastError,
     command::Command,
     emission::Outbound,
     generation::{Hold, Run, strayed},
@@ -358,7 +358,7 @@ impl<'r> Session<'r> {
 
     /// A batch that only moves the checkpoint.
     pub(crate) fn blank(&self, until: Position) -> Batch {
-        blank((self.tip, until), self.run.module.digest(), &self.run.ports)
+        blank((self.tip, until), self.run.module.digest(), self.run)
     }
 
     /// Where a batch that moves nothing stands.
@@ -405,7 +405,7 @@ async fn prepare(run: &Run, lease: Lease, checkpoint: &Checkpoint) -> Step<Resul
         Err(error) => return Ok(Err(error)),
     };
     let (at, module) = (checkpoint.position, checkpoint.module);
-    let batch = Batch { tables, ..blank((at, at), module, &run.ports) };
+    let batch = Batch { tables, ..blank((at, at), module, run) };
     match run.read_model.commit(lease, &batch).await {
         Ok(()) => Ok(Ok(())),
         Err(error) if error.fate() == Fate::Stop => Err(End::Fenced(error.to_string())),
@@ -414,12 +414,12 @@ async fn prepare(run: &Run, lease: Lease, checkpoint: &Checkpoint) -> Step<Resul
 }
 
 /// A batch that only moves the checkpoint.
-fn blank((from, until): (Position, Position), module: Digest, ports: &Ports) -> Batch {
+fn blank((from, until): (Position, Position), module: Digest, run: &Run) -> Batch {
     Batch {
         from,
         until,
         last_event: None,
-        incarnation: Some(ports.log.incarnation()),
+        incarnation: run.feed.is_none().then(|| run.ports.log.incarnation()),
         module,
         documents: Arc::default(),
         tables: None,
@@ -428,7 +428,7 @@ fn blank((from, until): (Position, Position), module: Digest, ports: &Ports) -> 
         released: Vec::new(),
         handled: 0,
         trace: None,
-        started_at: ports.clock.now(),
+        started_at: run.ports.clock.now(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lantern_core::{
-    Append, Appended, Event, EventId, Filter, Log, Page, Position, StreamName, Version,
+    Append, Appended, Event, EventId, Filter, Incarnation, Log, Page, Position, StreamName, Version,
     log::{AppendError, LogError, Range},
 };
 use tokio::sync::watch;
@@ -70,6 +70,11 @@ impl Log for Feed {
 
     async fn event(&self, _: EventId) -> Result<Option<Event>, LogError> {
         Ok(None)
+    }
+
+    /// A topic has none: its offsets tell whether it is the one it was.
+    fn incarnation(&self) -> Incarnation {
+        Incarnation::nil()
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -167,6 +167,7 @@ mod tests {
             from: Position(0),
             until: Position(9),
             last_event: None,
+            incarnation: None,
             module: Digest::of(b"m"),
             documents: Arc::new(documents),
             tables: None,

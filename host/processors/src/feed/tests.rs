@@ -48,6 +48,7 @@ fn batch(from: u64, until: u64) -> Batch {
         from: Position(from),
         until: Position(until),
         last_event: None,
+        incarnation: None,
         module: Digest::of(b"m"),
         documents: Arc::default(),
         tables: None,
