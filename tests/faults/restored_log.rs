@@ -33,6 +33,20 @@ fn restore(server: &Server, backup: &str) {
     run("psql", url(server), &["--set=ON_ERROR_STOP=1", "--single-transaction", "--quiet", "--file=-"], &restore);
 }
 
+/// A host whose projection has handled 100 events, and a backup of the log from when it had 60.
+#[track_caller]
+fn backed_up() -> (Server, Host, String) {
+    let server = Server::start("postgres");
+    let host = Host::start_with(on(url(&server)));
+    host.deploy("totals", guests::COUNTER);
+    host.append(&amounts(0, 60, 5));
+    let backup = dumped(&server);
+    host.append(&amounts(60, 40, 5));
+    host.wait("totals");
+    assert_eq!(host.number("totals", "handled"), 100);
+    (server, host, backup)
+}
+
 /// Waits until a projection has halted, and answers why.
 #[track_caller]
 fn halted(host: &Host, name: &str) -> String {
@@ -42,14 +56,7 @@ fn halted(host: &Host, name: &str) -> String {
 
 #[test]
 fn a_log_that_is_restored_from_a_backup_halts_what_was_made_from_later_events() {
-    let server = Server::start("postgres");
-    let mut host = Host::start_with(on(url(&server)));
-    host.deploy("totals", guests::COUNTER);
-    host.append(&amounts(0, 60, 5));
-    let backup = dumped(&server);
-    host.append(&amounts(60, 40, 5));
-    host.wait("totals");
-    assert_eq!(host.number("totals", "handled"), 100);
+    let (server, mut host, backup) = backed_up();
     let digest = host.digest("totals");
 
     host.kill();
@@ -75,13 +82,7 @@ fn a_log_that_is_restored_from_a_backup_halts_what_was_made_from_later_events() 
 
 #[test]
 fn a_log_that_is_restored_under_a_running_host_is_neither_read_nor_written_any_more() {
-    let server = Server::start("postgres");
-    let mut host = Host::start_with(on(url(&server)));
-    host.deploy("totals", guests::COUNTER);
-    host.append(&amounts(0, 60, 5));
-    let backup = dumped(&server);
-    host.append(&amounts(60, 40, 5));
-    host.wait("totals");
+    let (server, mut host, backup) = backed_up();
     restore(&server, &backup);
 
     let event = amounts(1_000, 1, 1)[0].to_string();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lantern_core::{
     Event, EventId, EventType, Metadata, NewEvent, Payload, Position, StreamName, Timestamp, TraceContext, Version,
 };
-use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
+use sqlx::{Decode, Postgres, Row, postgres::PgRow};
 
 use super::{damage::Damage, keys};
 
@@ -72,8 +72,9 @@ struct Columns<'a, 'w> {
 }
 
 impl<'a> Columns<'a, '_> {
-    fn take<T: Decode<'a, Postgres> + Type<Postgres>>(&mut self, name: &str) -> Result<T, Damage> {
-        let value = self.row.try_get(self.next).map_err(|_| Damage::column(name))?;
+    /// The types of the columns are those of the host's own tables: they are not asked for with each value.
+    fn take<T: Decode<'a, Postgres>>(&mut self, name: &str) -> Result<T, Damage> {
+        let value = self.row.try_get_unchecked(self.next).map_err(|_| Damage::column(name))?;
         self.next += 1;
         Ok(value)
     }
