@@ -56,6 +56,9 @@ pub(crate) struct Batch {
     documents: HashMap<Arc<str>, Arc<str>>,
 }
 
+/// A key and its value.
+type Document = (Arc<str>, Arc<str>);
+
 /// How long a run took, and how long each of its stages worked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Took {
@@ -179,7 +182,7 @@ fn handle(mut guest: Guest, pages: Receiver<Vec<Row>>, batches: &SyncSender<Batc
 
 impl Batch {
     /// Up to where it goes, and its documents in the order of their keys.
-    pub(crate) fn sorted(self) -> (u64, Vec<(Arc<str>, Arc<str>)>) {
+    pub(crate) fn sorted(self) -> (u64, Vec<Document>) {
         let mut documents: Vec<_> = self.documents.into_iter().collect();
         documents.sort_unstable();
         (self.until, documents)

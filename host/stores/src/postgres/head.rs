@@ -47,13 +47,13 @@ impl Head {
     /// Compares what was known to be durable with what was seen of the log afterwards.
     pub(super) fn confirm(&self, known: Position, seen: Position) -> Result<(), LogError> {
         if seen < known {
-            self.lose(seen.next(), format!("it went back in time: it ended at {known}, and now it ends at {seen}"));
+            self.lose(seen.next(), &format!("it went back in time: it ended at {known}, and now it ends at {seen}"));
         }
         self.check()
     }
 
     /// Takes note that the log has lost what stood at a position.
-    fn lose(&self, position: Position, what: String) {
+    fn lose(&self, position: Position, what: &str) {
         self.lost.get_or_init(|| {
             let lost = LogError::Corrupt { position, reason: format!("{what}; {MEND}") };
             tracing::error!("{lost}");
@@ -107,7 +107,7 @@ impl Shared {
             && let Some((position, id)) = mark
             && found.is_none_or(|(_, _, there)| there != Some(id))
         {
-            self.head.lose(position, "it went back in time and was written anew: another event stands here now".into());
+            self.head.lose(position, "it went back in time and was written anew: another event stands here now");
         }
         *self.mark() = last;
         Ok(seen)
