@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lantern_core::BusError;
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram},
     registry::{Registry, Unit},
 };
 
@@ -25,6 +25,18 @@ pub(crate) struct BusCounts {
     old: OldNames,
 }
 
+/// How many messages were handed over at once.
+#[derive(Debug, Clone)]
+struct BatchSizes(Family<Labels, histogram::Histogram, fn() -> histogram::Histogram>);
+
+impl Default for BatchSizes {
+    fn default() -> Self {
+        // 1, 4, 16 … 4,096.
+        let sizes: fn() -> _ = || histogram::Histogram::new(histogram::exponential_buckets(1.0, 4.0, 7));
+        Self(Family::new_with_constructor(sizes))
+    }
+}
+
 /// The same under the names of the systems before this one.
 #[derive(Debug, Default, Clone)]
 struct OldNames {
@@ -33,6 +45,11 @@ struct OldNames {
     publish_durations: Family<Labels, Histogram>,
     consumed: Family<Labels, Counter>,
     consume_durations: Family<Labels, Histogram>,
+    batch_sizes: BatchSizes,
+    /// What takes messages in is a group's handler: it has the name of the group.
+    handled: Family<Labels, Counter>,
+    handler_errors: Family<Labels, Counter>,
+    handler_durations: Family<Labels, Histogram>,
     dead_letters: Family<Labels, Counter>,
     connection_errors: Family<Labels, Counter>,
     reconnections: Family<Labels, Counter>,
@@ -58,6 +75,12 @@ impl BusCounts {
         registry.register("kafka_eventbus_messages_consumed", "Messages that came", old.consumed.clone());
         let (name, help) = ("kafka_eventbus_consume_duration", "How long messages took until they were settled");
         registry.register_with_unit(name, help, milliseconds(), old.consume_durations.clone());
+        let sizes = old.batch_sizes.0.clone();
+        registry.register("kafka_eventbus_batch_size", "How many messages went or came at once", sizes);
+        registry.register("kafka_eventbus_handler_invocations", "Messages taken in", old.handled.clone());
+        registry.register("kafka_eventbus_handler_errors", "Messages not taken in", old.handler_errors.clone());
+        let (name, help) = ("kafka_eventbus_handler_duration", "How long taking a message in took");
+        registry.register_with_unit(name, help, milliseconds(), old.handler_durations.clone());
         registry.register("kafka_eventbus_messages_dlq", "Messages set aside", old.dead_letters.clone());
         let (name, help) = ("kafka_eventbus_connection_errors", "Buses that were away or refused");
         registry.register(name, help, old.connection_errors.clone());
@@ -76,6 +99,7 @@ impl BusCounts {
         self.sent.get_or_create(&labels).inc_by(messages as u64);
         let old = old_labels(channel);
         self.old.publish_durations.get_or_create(&old).observe(took);
+        self.old.batch_sizes.0.get_or_create(&old).observe(messages as f64);
         let Some(error) = error else {
             self.old.published.get_or_create(&old).inc_by(messages as u64);
             return;
@@ -87,13 +111,22 @@ impl BusCounts {
     /// Counts messages that came.
     pub(crate) fn consumed(&self, channel: &Channel, messages: usize) {
         self.consumed.get_or_create(&labels(channel, None)).inc_by(messages as u64);
-        self.old.consumed.get_or_create(&old_labels(channel)).inc_by(messages as u64);
+        let old = old_labels(channel);
+        self.old.consumed.get_or_create(&old).inc_by(messages as u64);
+        self.old.batch_sizes.0.get_or_create(&old).observe(messages as f64);
     }
 
     /// Counts a message that was dealt with.
     pub(crate) fn processed(&self, channel: &Channel, error: Option<&'static str>, took: Duration) {
         self.processing.get_or_create(&labels(channel, error)).observe(took);
-        self.old.consume_durations.get_or_create(&old_labels(channel)).observe(took);
+        let old = old_labels(channel);
+        self.old.consume_durations.get_or_create(&old).observe(took);
+        let handler = with(old, "handler_name", channel.group.as_deref().unwrap_or_default());
+        self.old.handler_durations.get_or_create(&handler).observe(took);
+        match error {
+            None => drop(self.old.handled.get_or_create(&handler).inc()),
+            Some(error) => drop(self.old.handler_errors.get_or_create(&with(handler, "error_type", error)).inc()),
+        }
     }
 
     /// Counts a message that was set aside.

@@ -23,7 +23,7 @@
 //! | `messaging_client_sent_messages_total`, `messaging_client_consumed_messages_total` | the same | messages published, and messages that came |
 //! | `messaging_process_duration_seconds` | the same, and `messaging_consumer_group_name` | how long messages took until they were settled |
 //! | `messaging_consumer_lag` | system, destination, group and `messaging_destination_partition_id` | messages that wait for the group |
-//! | `kafka_eventbus_…` | `messaging_system`, `messaging_destination`, … | the same, and dead letters, errors, reconnections and rebalances, under the names of the systems before this one |
+//! | `kafka_eventbus_…` | `messaging_system`, `messaging_destination`, … | the same, and sizes of batches, handling, dead letters, errors, reconnections and rebalances, under the names of the systems before this one |
 //! | `route_lag`, `_dead_letters`, `_state`, `route_messages_total` | `route`, `direction`, `bus` | how a route stands at the scrape |
 //! | `telemetry_spans_recorded_total` | | spans that reached the telemetry thread |
 //! | `telemetry_spans_dropped_total` | `stage` | spans lost before the telemetry thread (`intake`) or before an exporter (its name) |

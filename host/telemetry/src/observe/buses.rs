@@ -485,6 +485,16 @@ mod tests {
         let metrics = telemetry.metrics();
         assert!(metrics.contains("kafka_eventbus_messages_consumed_total{messaging_system=\"kafka\""), "{metrics}");
         assert!(metrics.contains("messaging_process_duration_seconds_count{messaging_system=\"kafka\""), "{metrics}");
+        let labels =
+            "{messaging_system=\"kafka\",messaging_destination=\"orders\",messaging_kafka_consumer_group=\"shop\"";
+        for line in [
+            format!("kafka_eventbus_batch_size_sum{labels}}} 2.0"),
+            format!("kafka_eventbus_handler_invocations_total{labels},handler_name=\"shop\"}} 1"),
+            format!("kafka_eventbus_handler_errors_total{labels},handler_name=\"shop\",error_type=\"undecodable\"}} 1"),
+            format!("kafka_eventbus_handler_duration_milliseconds_count{labels},handler_name=\"shop\"}} 2"),
+        ] {
+            assert!(metrics.contains(&line), "{line} is missing in\n{metrics}");
+        }
     }
 
     #[tokio::test]
