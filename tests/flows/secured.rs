@@ -67,6 +67,18 @@ fn kafka_over_tls() {
 }
 
 #[test]
+fn kafka_takes_a_password_in_each_way() {
+    let [user, password, brokers] =
+        ["USER", "PASSWORD", "SASL_BROKERS"].map(|name| variable(&format!("LANTERN_TEST_KAFKA_{name}")));
+    for mechanism in ["plain", "scram-sha-256", "scram-sha-512"] {
+        let url = format!("kafka://{user}:{password}@{brokers}?sasl={mechanism}");
+        let host = Host::start_with(HostOptions::default().bus(&url));
+        let bus = host.get("/api/v1/buses").ok()["buses"][0].clone();
+        assert_eq!(bus["is_available"], true, "{mechanism}: {bus}");
+    }
+}
+
+#[test]
 fn a_database_is_trusted_by_its_certificate() {
     let server = Server::start("postgres");
     let url = format!("{}?sslmode=verify-full", server.variable("LANTERN_TEST_POSTGRES_URL"));
