@@ -22,8 +22,8 @@ Usage: cargo xtask <TASK>
 
   demo             starts a host in a temporary folder, sends commands, shows a trace from a command to the event
                    that a handler emits, swaps modules under load and proves that nothing was lost or doubled
-  test [ARGS]      builds the guests and the host, starts the servers that tests need, then runs every test;
-                   ARGS go to `cargo test`, for example `cargo xtask test -- swap`
+  test [ARGS]      builds the guests and the host, starts the servers that tests need, equips a Python with other makers'
+                   clients, then runs every test; ARGS go to `cargo test`, for example `cargo xtask test -- swap`
   ci               what the CI runs: formatting, lints, build, tests, documentation
   guests           builds the guests of the tests and the examples into <target>/guests
   services VERB    PostgreSQL, Redis, RabbitMQ and Kafka for the tests: `up`, `down`, `kill`, `status`, `help`
