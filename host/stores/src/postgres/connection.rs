@@ -67,6 +67,8 @@ pub(super) fn settle(address: &Address) -> PgConnectOptions {
         ("search_path", address.schema.as_str()),
         // Just-in-time compilation costs short statements far more than it saves.
         ("jit", "off"),
+        // That a table is there already is no news.
+        ("client_min_messages", "warning"),
         // A host that is frozen in the middle of a transaction must not keep what it has locked from the others.
         ("idle_in_transaction_session_timeout", "5s"),
         // The server learns within a minute, not within hours, that a machine is gone without a word.
