@@ -129,6 +129,8 @@ pub(crate) struct RouteTable {
     configured: BTreeMap<Name, Configured>,
     /// Under which names they have leases.
     units: Vec<Name>,
+    /// These names, and those of routes that feed projections.
+    known: Vec<Name>,
     running: Mutex<BTreeMap<Name, Arc<Route>>>,
 }
 
@@ -154,8 +156,15 @@ impl Configured {
     /// The name under which it has a lease, a checkpoint and lines in the journal; those of the projection it feeds.
     pub(crate) fn unit(&self) -> Name {
         match self {
-            Self::Publish(publish) => publishing(&publish.name),
             Self::Consume(Consume { projection: Some(projection), .. }) => projection.clone(),
+            _ => self.reserved(),
+        }
+    }
+
+    /// Its own name among those of processors.
+    fn reserved(&self) -> Name {
+        match self {
+            Self::Publish(publish) => publishing(&publish.name),
             Self::Consume(consume) => consuming(&consume.name),
         }
     }
@@ -216,13 +225,20 @@ impl RouteTable {
         // A route that feeds a projection goes where that one is.
         let mut units: Vec<Name> = routes.iter().map(Configured::unit).filter(Name::is_reserved).collect();
         units.sort_unstable();
+        let mut known: Vec<Name> = routes.iter().map(Configured::reserved).collect();
+        known.sort_unstable();
         let configured = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
-        Ok(Self { ports, configured, units, running: Mutex::default() })
+        Ok(Self { ports, configured, units, known, running: Mutex::default() })
     }
 
     /// The names under which they have leases, in order.
     pub(crate) fn units(&self) -> &[Name] {
         &self.units
+    }
+
+    /// What this host can run beside what every host can: its routes, and what one of them feeds.
+    pub(crate) fn known(&self) -> &[Name] {
+        &self.known
     }
 
     /// The route that feeds a projection.

@@ -1,6 +1,6 @@
 //! The steward: which processors and routes this host runs. Beat by beat it renews the leases of what it runs, takes what
-//! nobody has up to a fair share, and gives back what is above it. Every host can run every processor; a route only those can
-//! whose configuration has it, and it is spread over these.
+//! nobody has up to a fair share, and gives back what is above it. Every host can run every processor; a route, and what it
+//! feeds, only those can whose configuration has it, and it is spread over these.
 //!
 //! ```text
 //!  beat ─▶ lease is ours ─▶ attend: restore ─▶ runs … ─▶ to end, or its time is over ─▶ runs end ─▶ next beat: given back
@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     Ports, Refusal, Supervisor,
+    routes::consuming,
     supervisor::Shared,
     tenure::{Tenure, Term},
 };
@@ -139,7 +140,7 @@ impl Supervisor {
         take.extend_from_slice(wanted);
         let Ports { hosts, host, lease, .. } = &**self.ports();
         let until = Instant::now() + *lease;
-        let able = self.shared.routes.units();
+        let able = self.shared.routes.known();
         let beat = Beat { host, lease: *lease, able, release: &release, take: &take };
         let silent = |_| HostsError(format!("no answer within {} s", lease.as_secs_f64()));
         let roll = time::timeout(*lease, hosts.beat(&beat)).await.map_err(silent)??;
@@ -148,11 +149,14 @@ impl Supervisor {
 
     /// What to give back and what to take.
     fn plan(&self) -> (Vec<Name>, Vec<Name>) {
-        let (deployed, running): (BTreeMap<Name, u64>, BTreeMap<Name, u64>) = {
+        let (deployed, running, fed): (BTreeMap<Name, u64>, BTreeMap<Name, u64>, BTreeMap<Name, Name>) = {
             let processors = self.processors();
-            let deployed = processors.roster.deployed.iter().map(|(name, deployed)| (name.clone(), deployed.entry));
+            let roster = &processors.roster.deployed;
+            let deployed = roster.iter().map(|(name, deployed)| (name.clone(), deployed.entry));
             let running = processors.running.iter().map(|(name, processor)| (name.clone(), processor.entry));
-            (deployed.collect(), running.collect())
+            let fed =
+                roster.iter().filter_map(|(name, deployed)| Some((name.clone(), deployed.deployment.route.clone()?)));
+            (deployed.collect(), running.collect(), fed.collect())
         };
         let mut charges = self.charges();
         let now = Instant::now();
@@ -165,13 +169,14 @@ impl Supervisor {
             }
         }
         let Charges { roll, units, reserved, shunned, .. } = &*charges;
+        let able = |unit: &Name| able(roll, unit, fed.get(unit));
         let mut groups: BTreeMap<BTreeSet<Uuid>, Vec<&Name>> = BTreeMap::new();
         for unit in deployed.keys().chain(self.shared.routes.units()) {
-            groups.entry(roll.able(unit)).or_default().push(unit);
+            groups.entry(able(unit)).or_default().push(unit);
         }
         let mut take = Vec::new();
         for (hosts, group) in groups {
-            let is_kept = |(name, charge): &(&Name, &Charge)| charge.term.is_kept() && roll.able(name) == hosts;
+            let is_kept = |(name, charge): &(&Name, &Charge)| charge.term.is_kept() && able(name) == hosts;
             let kept: Vec<(&Name, &Charge)> = units.iter().filter(is_kept).collect();
             // While nobody is known, nothing is taken and nothing given away.
             let share = share(self.ports().host.id, &group, &hosts, roll).unwrap_or(kept.len());
@@ -361,6 +366,12 @@ async fn attend(
     }
     drop(charges);
     supervisor.shared.wake.notify_one();
+}
+
+/// The hosts that can run a unit, which a route may feed. When no host has that route any more, whoever tries says so.
+fn able(roll: &Roll, unit: &Name, fed_by: Option<&Name>) -> BTreeSet<Uuid> {
+    let feeding = fed_by.map(|route| roll.able(&consuming(route))).filter(|hosts| !hosts.is_empty());
+    feeding.unwrap_or_else(|| roll.able(unit))
 }
 
 /// How many of the units are a host's among those that can run them: as many as everybody's, and those that do not go round

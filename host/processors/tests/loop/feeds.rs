@@ -23,6 +23,7 @@ use tokio::runtime::Builder;
 use crate::{
     bus::{BROKEN, MENDING, subscription},
     host::{Faults, Host, World, bounded, deployment, documents, name, noted},
+    hosts::{Member, named, registry},
     modules::{Closure, put},
     routes::{consume, route},
 };
@@ -340,4 +341,22 @@ fn live_and_die(seed: u64) -> usize {
 #[test]
 fn a_host_that_dies_while_partitions_move_applies_everything_once() {
     assert!((0..12).map(live_and_die).sum::<usize>() > 12, "no host died");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_runs_on_the_hosts_only_that_have_its_route() {
+    let (world, hosts) = (World::fed(Arc::default()), registry());
+    let a = Member::join_with(&world, &hosts, "a", world.routes.clone()).await;
+    let module = world.library.add(adding());
+    // The last of the names is the first that would go to another host.
+    for name in ["first", "last", name().as_str()] {
+        a.deploy(named(name, Kind::Projection, module)).await;
+    }
+    let b = Member::join_with(&world, &hosts, "b", Vec::new()).await;
+    crate::hosts::until(|| b.runs() == ["last".parse().unwrap()]).await;
+    assert!(a.runs().contains(&name()));
+    let c = Member::join_with(&world, &hosts, "c", world.routes.clone()).await;
+    a.kill();
+    crate::hosts::until(|| c.runs().contains(&name())).await;
+    assert!(!b.runs().contains(&name()));
 }

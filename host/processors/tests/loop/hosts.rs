@@ -73,12 +73,12 @@ impl Member {
         bounded(doing).await.unwrap()
     }
 
-    async fn deploy(&self, deploy: Deploy) {
+    pub(crate) async fn deploy(&self, deploy: Deploy) {
         self.with(|supervisor| async move { supervisor.deploy(deploy).await.unwrap() }).await;
     }
 
     /// The names of what it runs.
-    fn runs(&self) -> Vec<Name> {
+    pub(crate) fn runs(&self) -> Vec<Name> {
         let status = |kind| self.supervisor.list(kind);
         [Kind::Projection, Kind::Handler].into_iter().flat_map(status).map(|status| status.name).collect()
     }
@@ -118,7 +118,7 @@ pub(crate) fn registry() -> Arc<dyn Hosts> {
     Arc::new(memory::Hosts::new())
 }
 
-fn named(name: &str, kind: Kind, module: Digest) -> Deploy {
+pub(crate) fn named(name: &str, kind: Kind, module: Digest) -> Deploy {
     Deploy { name: name.parse().unwrap(), ..deployment(kind, module, &FailurePolicy::default()) }
 }
 
