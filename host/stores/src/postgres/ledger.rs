@@ -1,5 +1,9 @@
-//! What a writer of the log knows, and how it writes: a transaction that holds the log's one row, so that what it has read
-//! stays true until it ends.
+//! A writer of the log: what it knows when it decides, and how it writes.
+//!
+//! Writers take turns: a turn is the lock of the log's one row, held by a transaction. A writer that is alone reads and decides
+//! before its turn, and writes in it if the log still ends where it did; that is two round trips, and nothing is open in
+//! between. One among others would find that it does not most of the time, so it takes its turn first: what it reads then
+//! stays true.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -23,7 +27,7 @@ use crate::{
 
 /// Begins a transaction and waits until no other writer is in one. The statements that follow see all that was committed
 /// before, since each has a snapshot of its own.
-const BEGIN: &str = "begin isolation level read committed; select from log for update";
+const BEGIN: &str = "begin; select from log for update";
 
 const FACTS: &str = "select
     (select coalesce(max(position), 0) from event),
@@ -33,6 +37,9 @@ const FACTS: &str = "select
     ),
     array(select position from event where id = any($2::uuid[]))";
 
+const APPEND: &str =
+    "select append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+
 /// What came of the appends of one transaction.
 pub(super) struct Written {
     /// The answer to each.
@@ -41,33 +48,93 @@ pub(super) struct Written {
     pub(super) head: Position,
 }
 
-/// Carries out appends in one transaction. An error means that nothing of it is known to be written. `head` is that of the
-/// host.
-pub(super) async fn write(
-    connection: &mut PgConnection,
-    head: &Head,
-    batch: &[Request],
-) -> Result<Written, AppendError> {
-    let known = head.position();
-    let mut transaction = connection.begin_with(BEGIN).await.map_err(Damage::from).map_err(failed)?;
-    let mut facts = Facts::read(&mut transaction, batch).await.map_err(failed)?;
-    head.confirm(known, facts.head).map_err(unavailable)?;
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut fresh = Fresh::default();
-    for request in batch {
-        answers.push(match decide::decide(&mut facts, &request.appends) {
-            Ok(decision) => {
-                fresh.take(&request.appends, &decision, &mut facts)?;
-                Ok(decision.places)
-            }
-            Err(error @ AppendError::Unavailable(_)) => return Err(error),
-            Err(refusal) => Err(refusal),
-        });
+/// A writer of the log.
+pub(super) struct Writer {
+    connection: PgConnection,
+    /// Where the log ended after its last transaction; `None` before the first.
+    reached: Option<Position>,
+    /// Whether nobody else had written before its last transaction.
+    is_alone: bool,
+}
+
+impl Writer {
+    pub(super) fn new(connection: PgConnection) -> Self {
+        Self { connection, reached: None, is_alone: true }
     }
-    let head = facts.head;
-    let ended = if fresh.positions.is_empty() { transaction.rollback().await } else { fresh.insert(transaction).await };
-    ended.map_err(Damage::from).map_err(failed)?;
-    Ok(Written { answers, head })
+
+    /// Whether the server still answers.
+    pub(super) async fn is_alive(&mut self) -> bool {
+        self.connection.ping().await.is_ok()
+    }
+
+    /// Carries out appends in one transaction. An error means that nothing of it is known to be written. `head` is that of
+    /// the host.
+    pub(super) async fn write(&mut self, head: &Head, batch: &[Request]) -> Result<Written, AppendError> {
+        if self.is_alone {
+            if let Some(written) = self.write_alone(head, batch).await? {
+                return Ok(written);
+            }
+            self.is_alone = false;
+        }
+        self.write_in_turn(head, batch).await
+    }
+
+    /// Decides on what is read outside of the turn. `None` when others write as well: then it may not be true any more.
+    async fn write_alone(&mut self, head: &Head, batch: &[Request]) -> Result<Option<Written>, AppendError> {
+        let facts = Facts::read(&mut self.connection, head, batch).await?;
+        let found = facts.head;
+        if self.reached.is_some_and(|reached| reached != found) {
+            return Ok(None);
+        }
+        let Decided { answers, fresh, head } = Decided::on(facts, batch)?;
+        if !fresh.positions.is_empty() {
+            let appended = fresh.append(&mut self.connection, found).await;
+            if !appended.map_err(Damage::from).map_err(failed)? {
+                return Ok(None);
+            }
+        }
+        self.reached = Some(head);
+        Ok(Some(Written { answers, head }))
+    }
+
+    async fn write_in_turn(&mut self, head: &Head, batch: &[Request]) -> Result<Written, AppendError> {
+        let mut transaction = self.connection.begin_with(BEGIN).await.map_err(Damage::from).map_err(failed)?;
+        let facts = Facts::read(&mut transaction, head, batch).await?;
+        let found = facts.head;
+        let Decided { answers, fresh, head } = Decided::on(facts, batch)?;
+        let ended =
+            if fresh.positions.is_empty() { transaction.rollback().await } else { fresh.insert(transaction).await };
+        ended.map_err(Damage::from).map_err(failed)?;
+        self.is_alone = self.reached == Some(found);
+        self.reached = Some(head);
+        Ok(Written { answers, head })
+    }
+}
+
+/// What becomes of a batch.
+struct Decided<'a> {
+    answers: Vec<Answer>,
+    fresh: Fresh<'a>,
+    /// The last position afterwards.
+    head: Position,
+}
+
+impl<'a> Decided<'a> {
+    fn on(mut facts: Facts<'a>, batch: &'a [Request]) -> Result<Self, AppendError> {
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut fresh = Fresh::default();
+        for request in batch {
+            answers.push(match decide::decide(&mut facts, &request.appends) {
+                Ok(decision) => {
+                    fresh.take(&request.appends, &decision, &mut facts)?;
+                    Ok(decision.places)
+                }
+                Err(error @ AppendError::Unavailable(_)) => return Err(error),
+                Err(refusal) => Err(refusal),
+            });
+        }
+        Ok(Self { answers, fresh, head: facts.head })
+    }
 }
 
 /// What a failure means to a writer.
@@ -98,8 +165,16 @@ struct There<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads what a batch needs, in one round trip; in two when there are ids that the log has.
-    async fn read(connection: &mut PgConnection, batch: &'a [Request]) -> Result<Self, Damage> {
+    /// Reads what a batch needs, and looks whether the log is still the one that the host has shown.
+    async fn read(connection: &mut PgConnection, head: &Head, batch: &'a [Request]) -> Result<Self, AppendError> {
+        let known = head.position();
+        let facts = Self::found(connection, batch).await.map_err(failed)?;
+        head.confirm(known, facts.head).map_err(unavailable)?;
+        Ok(facts)
+    }
+
+    /// One round trip; two when there are ids that the log has.
+    async fn found(connection: &mut PgConnection, batch: &'a [Request]) -> Result<Self, Damage> {
         let mut versions = HashMap::new();
         let appends = batch.iter().flat_map(|request| &request.appends);
         let (mut streams, mut ids) = (Vec::new(), Vec::new());
@@ -185,6 +260,13 @@ impl<'a> Fresh<'a> {
         Ok(())
     }
 
+    /// Writes them if the log ends at a position; answers whether it did.
+    async fn append(self, connection: &mut PgConnection, expected: Position) -> sqlx::Result<bool> {
+        let append = sqlx::query(APPEND).bind(expected.0.cast_signed()).bind(self.positions).bind(self.versions);
+        self.arrays.bind(append).fetch_one(connection).await?.try_get(0)
+    }
+
+    /// Writes them in the turn that a transaction has, and ends it.
     async fn insert(self, mut transaction: PgTransaction<'_>) -> sqlx::Result<()> {
         let insert = format!(
             "insert into event ({COLUMNS}) select * from unnest($1::bigint[], $2::bigint[], {})",

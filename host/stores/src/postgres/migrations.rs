@@ -10,8 +10,11 @@ use super::{
 };
 
 /// What each version adds to the one before, version 1 first.
-const VERSIONS: &[&[&str]] =
-    &[&[schema::LOG, schema::SNAPSHOTS, schema::JOURNAL, schema::HOSTS, schema::MODULES], &[schema::ABLE_HOSTS]];
+const VERSIONS: &[&[&str]] = &[
+    &[schema::LOG, schema::SNAPSHOTS, schema::JOURNAL, schema::HOSTS, schema::MODULES],
+    &[schema::ABLE_HOSTS],
+    &[schema::APPEND],
+];
 
 /// Says which versions are there.
 const MIGRATION: &str = "create table if not exists migration (

@@ -36,6 +36,27 @@ pub(super) const LOG: &str = "
     );
 ";
 
+/// Writes events if the log still ends where the caller saw it end, and says whether it did: the turn, the look, the insert
+/// and the commit in one round trip. Each statement sees what was committed before it, so the look sees what was written
+/// while the turn was waited for.
+pub(super) const APPEND: &str = "
+    create function append(
+        bigint, bigint[], bigint[], uuid[], text[], text[], bigint[], bigint[], text[], bytea[],
+        text[], text[], text[], text[], text[], uuid[], bigint[], smallint[], text[], text[]
+    ) returns boolean language plpgsql as $$
+    begin
+        perform from log for update;
+        if (select coalesce(max(position), 0) from event) <> $1 then
+            return false;
+        end if;
+        insert into event (position, version, id, stream, type, schema_version, time, content_type, data,
+                source, tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra)
+            select * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
+        return true;
+    end
+    $$;
+";
+
 /// The snapshots of aggregates, one a stream.
 pub(super) const SNAPSHOTS: &str = "
     create table snapshot (

@@ -24,7 +24,7 @@ use super::{
     damage::Damage,
     database::Database,
     head::{self, Head},
-    ledger::{self, Written},
+    ledger::{self, Writer, Written},
 };
 use crate::waiting::{Answer, Request, Size};
 
@@ -40,8 +40,10 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// What holds for the connection that writes. A writer that stops in the middle of a transaction, because its host was
 /// frozen or cut off, holds the others up for no longer than this.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("synchronous_commit", "off"),
+    // Each statement sees what was committed before it, whatever the server's defaults.
+    ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "3s"),
     ("lock_timeout", "10s"),
     // The statistics of a young log are those of an empty one.
@@ -60,7 +62,7 @@ pub(super) struct Sequencer {
 
 /// The two connections of a writer.
 struct Session {
-    writing: PgConnection,
+    writer: Writer,
     used: Instant,
     flushing: mpsc::Sender<Unflushed>,
 }
@@ -132,7 +134,7 @@ impl Sequencer {
             self.session = Some(opened.map_err(Damage::from).map_err(ledger::failed)?);
         }
         let Some(session) = &mut self.session else { return Err(unknown()) };
-        let written = ledger::write(&mut session.writing, &self.head, batch).await;
+        let written = session.writer.write(&self.head, batch).await;
         session.used = Instant::now();
         written
     }
@@ -159,14 +161,14 @@ impl Session {
         // The one that flushes first: it has to be there before anything is committed.
         let mut flusher = connection::connect(database.options()).await?;
         flusher.ping().await?;
-        let writing = connect(&database).await?;
+        let writer = Writer::new(connect(&database).await?);
         let (flushing, committed) = mpsc::channel(UNFLUSHED);
         tokio::spawn(flush(flusher, committed, head, database.channel()));
-        Ok(Self { writing, used: Instant::now(), flushing })
+        Ok(Self { writer, used: Instant::now(), flushing })
     }
 
     async fn is_alive(&mut self) -> bool {
-        !self.flushing.is_closed() && self.writing.ping().await.is_ok()
+        !self.flushing.is_closed() && self.writer.is_alive().await
     }
 }
 

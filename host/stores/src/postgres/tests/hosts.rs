@@ -159,6 +159,35 @@ async fn a_host_that_freezes_in_a_transaction_holds_the_others_up_for_seconds_on
 }
 
 #[tokio::test]
+async fn what_a_writer_has_read_before_its_turn_counts_only_if_nobody_wrote_since() {
+    let schema = Schema::new();
+    let database = schema.open().await;
+    let log = postgres::Log::open(&database).await.unwrap();
+    append_some(&log, "A-1", 1).await;
+    let mut other = database.pool().acquire().await.unwrap();
+    let mut turn = other.begin_with("begin; select from log for update").await.unwrap();
+    let appending = append_some(&log, "A-1", 1);
+    let writing = async {
+        // The writer has read, and waits for its turn.
+        let waiting = "select exists (select from pg_stat_activity where application_name = $1
+            and wait_event_type = 'Lock' and query like 'select append(%')";
+        loop {
+            let waiting = sqlx::query_scalar(waiting).bind(database.channel());
+            if waiting.fetch_one(&mut *turn).await.unwrap() {
+                break;
+            }
+            time::sleep(Duration::from_millis(5)).await;
+        }
+        raw_sql(INSERT_RAW).execute(&mut *turn).await.unwrap();
+        turn.commit().await.unwrap();
+    };
+    let (places, ()) = tokio::join!(appending, writing);
+    assert_eq!((places[0].position, places[0].version.0), (Position(3), 3));
+    append_some(&log, "A-1", 1).await;
+    assert_dense(&read_all(&log, &Filter::all(), 10).await);
+}
+
+#[tokio::test]
 async fn every_character_of_metadata_comes_back() {
     let schema = Schema::new();
     let log = postgres::Log::open(&schema.open().await).await.unwrap();
