@@ -121,7 +121,8 @@ impl Supervisor {
         let kind = processor.subject.kind;
         let (module, tenure) = (loaded, processor.tenure.clone());
         let (previous, hold, feed) = (None, Hold::Free, None);
-        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed };
+        let checkpoint = read_model.checkpoint().await?;
+        let begun = Begun { kind, generation, policy, read_model, checkpoint, module, previous, hold, tenure, feed };
         let green = self.run(begun);
         {
             let mut standing = processor.standing();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lantern_core::{
-    Digest, Generation, Kind, Module, Position, ReadModel, State, Subject, Timestamp,
+    Checkpoint, Digest, Generation, Kind, Module, Position, ReadModel, State, Subject, Timestamp,
     journal::{Deployment, FailurePolicy},
     module::Settings,
 };
@@ -52,6 +52,8 @@ pub(crate) struct Begun {
     pub(crate) generation: Generation,
     pub(crate) policy: FailurePolicy,
     pub(crate) read_model: Arc<dyn ReadModel>,
+    /// Where it stands.
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) module: Arc<dyn Module>,
     /// The module a rollback goes back to.
     pub(crate) previous: Option<Digest>,
@@ -189,13 +191,13 @@ pub(crate) fn settings(subject: &Subject, deployment: &Deployment) -> Settings {
 impl Running {
     /// Starts the run of a generation.
     pub(crate) fn start(ports: &Arc<Ports>, begun: Begun) -> Self {
-        let Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed } = begun;
+        let Begun { kind, generation, policy, read_model, checkpoint, module, previous, hold, tenure, feed } = begun;
         let ports = match &feed {
             Some(feed) => Arc::new(Ports { log: feed.clone(), ..(**ports).clone() }),
             None => ports.clone(),
         };
         let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
-        let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous));
+        let (sender, progress) = watch::channel(Progress::starting(module.clone(), previous, &checkpoint));
         let number = generation.number;
         let run = Run {
             kind,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lantern_core::{Digest, Module, Position, State};
+use lantern_core::{Checkpoint, Digest, Module, Position, State};
 
 use crate::LastError;
 
@@ -31,12 +31,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn starting(module: Arc<dyn Module>, previous: Option<Digest>) -> Self {
+    /// Of a run that has not begun yet: it stands where the last one ended.
+    pub(crate) fn starting(module: Arc<dyn Module>, previous: Option<Digest>, checkpoint: &Checkpoint) -> Self {
         Self {
             state: State::Starting,
             halted: false,
-            position: Position::START,
-            handled: 0,
+            position: checkpoint.position,
+            handled: checkpoint.handled,
             failed: 0,
             emitted: 0,
             published: 0,

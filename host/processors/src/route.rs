@@ -70,7 +70,9 @@ impl Route {
                 let (kind, policy, previous) = (Kind::Handler, FailurePolicy::default(), None);
                 let hold = if is_paused { Hold::Paused } else { Hold::Free };
                 let feed = None;
-                let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure, feed };
+                let checkpoint = read_model.checkpoint().await?;
+                let begun =
+                    Begun { kind, generation, policy, read_model, checkpoint, module, previous, hold, tenure, feed };
                 Ok(Prepared::Publishes(Box::new(begun)))
             }
             Configured::Consume(consume) => {

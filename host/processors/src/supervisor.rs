@@ -8,8 +8,8 @@ use std::{
 };
 
 use lantern_core::{
-    Clock, Digest, Entry, Generation, Grants, GuestThreads, Happening, Hosts, Identity, Journal, Kind, Library, Log,
-    Name, Position, ReadModel, ReadModels, Subject, Upcasting,
+    Checkpoint, Clock, Digest, Entry, Generation, Grants, GuestThreads, Happening, Hosts, Identity, Journal, Kind,
+    Library, Log, Name, Position, ReadModel, ReadModels, Subject, Upcasting,
     bus::Keeper,
     journal::{Deployment, FailurePolicy},
     module::Limits,
@@ -185,7 +185,8 @@ impl Supervisor {
         let read_model = ports.read_models.create(&generation, start, deployed.module).await?;
         let subject = Subject { kind: deployed.kind, name: name.clone() };
         let feed = self.feed(name, &deployed.deployment, &read_model)?;
-        let (module, back) = self.reconcile(&subject, &deployed, &*read_model).await?;
+        let checkpoint = read_model.checkpoint().await?;
+        let (module, back) = self.reconcile(&subject, &deployed, &checkpoint).await?;
         let module = ports.library.load(module, &settings(&subject, &deployed.deployment)).await?;
         let previous = match &back {
             Some(Back::Module(module)) => Some(*module),
@@ -195,7 +196,18 @@ impl Supervisor {
         let policy = deployed.deployment.failure_policy.clone();
         let (kind, rebuild, last_generation) = (deployed.kind, deployed.rebuild, deployed.last_generation);
         let tenure_of_run = tenure.clone();
-        let begun = Begun { kind, generation, policy, read_model, module, previous, hold, tenure: tenure_of_run, feed };
+        let begun = Begun {
+            kind,
+            generation,
+            policy,
+            read_model,
+            checkpoint,
+            module,
+            previous,
+            hold,
+            tenure: tenure_of_run,
+            feed,
+        };
         let processor = {
             let mut processors = self.processors();
             if processors.closed {
@@ -260,9 +272,8 @@ impl Supervisor {
         &self,
         subject: &Subject,
         deployed: &Deployed,
-        read_model: &dyn ReadModel,
+        checkpoint: &Checkpoint,
     ) -> Result<(Digest, Option<Back>), Refusal> {
-        let checkpoint = read_model.checkpoint().await?;
         let (from, to) = (deployed.module, checkpoint.module);
         if from == to {
             return Ok((from, deployed.back.clone()));
