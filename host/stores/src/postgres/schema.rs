@@ -36,23 +36,45 @@ pub(super) const LOG: &str = "
     );
 ";
 
-/// Writes events if the log still ends where the caller saw it end, and says whether it did: the turn, the look, the insert
-/// and the commit in one round trip. Each statement sees what was committed before it, so the look sees what was written
-/// while the turn was waited for.
+/// What a writer has to know: where the log ends, the versions of streams, and where events with some ids stand.
+///
+/// `append` writes events if the log still ends where the caller saw it end ($1), has none of their ids, and some of the
+/// streams ($2) have the versions that the caller only assumes ($3, null where it knows): the turn, the look, the insert and
+/// the commit, which waits for the disk, in one round trip. It answers nothing then, and the facts if it wrote nothing. Each
+/// statement sees what was committed before it, so the look sees what was written while the turn was waited for.
 pub(super) const APPEND: &str = "
+    create function facts(text[], uuid[]) returns table (head bigint, versions bigint[], positions bigint[])
+    language sql stable as $$
+        select
+            (select coalesce(max(position), 0) from event),
+            array(
+                select coalesce((select max(version) from event where stream = wanted.name), 0)
+                from unnest($1) with ordinality as wanted (name, place) order by place
+            ),
+            array(select position from event where id = any ($2))
+    $$;
     create function append(
-        bigint, bigint[], bigint[], uuid[], text[], text[], bigint[], bigint[], text[], bytea[],
+        bigint, text[], bigint[], bigint[], bigint[], uuid[], text[], text[], bigint[], bigint[], text[], bytea[],
         text[], text[], text[], text[], text[], uuid[], bigint[], smallint[], text[], text[]
-    ) returns boolean language plpgsql as $$
+    ) returns table (head bigint, versions bigint[], positions bigint[]) language plpgsql as $$
     begin
+        perform set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'
+            else current_setting('synchronous_commit') end, true);
         perform from log for update;
-        if (select coalesce(max(position), 0) from event) <> $1 then
-            return false;
+        if (select coalesce(max(position), 0) from event) <> $1
+            or exists (select from event where id = any ($6))
+            or exists (
+                select from unnest($2, $3) as assumed (name, number) where number is not null
+                and number <> (select coalesce(max(version), 0) from event where stream = name)
+            )
+        then
+            return query select * from facts($2, $6);
+            return;
         end if;
         insert into event (position, version, id, stream, type, schema_version, time, content_type, data,
                 source, tenant, correlation_id, causation_id, actor, trace_id, span_id, trace_flags, trace_state, extra)
-            select * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
-        return true;
+            select * from
+                unnest($4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22);
     end
     $$;
 ";

@@ -5,6 +5,7 @@
 //!  appends ─▶ bounded channel ─▶ decide, insert, commit ─▶ bounded channel ─▶ flush ─▶ head ─▶ answers ─▶ notify
 //!                                one transaction for all    the next is written meanwhile
 //!                                that wait
+//!                                         └ alone: durable ─▶ head ─▶ answers ─▶ notify
 //! ```
 //!
 //! The two halves have a connection each, opened and given up together: see `head.rs` for why a flush proves nothing
@@ -40,8 +41,7 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// What holds for the connection that writes. A writer that stops in the middle of a transaction, because its host was
 /// frozen or cut off, holds the others up for no longer than this.
-const SETTINGS: [(&str, &str); 5] = [
-    ("synchronous_commit", "off"),
+const SETTINGS: [(&str, &str); 4] = [
     // Each statement sees what was committed before it, whatever the server's defaults.
     ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "3s"),
@@ -64,13 +64,14 @@ pub(super) struct Sequencer {
 struct Session {
     writer: Writer,
     used: Instant,
-    flushing: mpsc::Sender<Unflushed>,
+    flushing: mpsc::Sender<Committed>,
 }
 
-/// A transaction that is committed, and maybe not on disk yet.
-struct Unflushed {
+/// A transaction that is committed.
+struct Committed {
     head: Position,
-    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    /// Who waits for it to be on disk: nobody when it is.
+    waiting: Vec<(oneshot::Sender<Answer>, Answer)>,
 }
 
 impl Sequencer {
@@ -109,11 +110,7 @@ impl Sequencer {
 
     async fn serve(&mut self, batch: Vec<Request>) {
         let error = match self.write(&batch).await {
-            Ok(Written { answers, head }) => {
-                let answers = batch.into_iter().map(|request| request.answer).zip(answers).collect();
-                self.flush(Unflushed { head, answers }).await;
-                return;
-            }
+            Ok(written) => return self.conclude(batch, written).await,
             Err(error) => error,
         };
         tracing::error!(appends = batch.len(), "appending failed: {error}");
@@ -139,19 +136,25 @@ impl Sequencer {
         written
     }
 
-    /// Hands a transaction over to be flushed. What is durable anyway is answered at once.
-    async fn flush(&mut self, unflushed: Unflushed) {
-        if unflushed.head <= self.head.position() {
-            unflushed.answer();
-            return;
+    /// Has the clients answered. What is durable is answered at once, and other hosts are told when there is time.
+    async fn conclude(&mut self, batch: Vec<Request>, written: Written) {
+        let Written { answers, head, is_durable } = written;
+        let waiting = batch.into_iter().map(|request| request.answer).zip(answers).collect();
+        let mut committed = Committed { head, waiting };
+        if is_durable {
+            // Before the answers, so that whoever has one can read what it appended.
+            self.head.advance(head);
+            committed.answer();
+        } else if head <= self.head.position() {
+            return committed.answer();
         }
         let refused = match &self.session {
-            Some(session) => session.flushing.send(unflushed).await.err().map(|refused| refused.0),
-            None => Some(unflushed),
+            Some(session) => session.flushing.send(committed).await.err().map(|refused| refused.0),
+            None => Some(committed),
         };
-        if let Some(unflushed) = refused {
+        if let Some(mut committed) = refused {
             self.session = None;
-            unflushed.fail();
+            committed.fail();
         }
     }
 }
@@ -161,7 +164,7 @@ impl Session {
         // The one that flushes first: it has to be there before anything is committed.
         let mut flusher = connection::connect(database.options()).await?;
         flusher.ping().await?;
-        let writer = Writer::new(connect(&database).await?);
+        let writer = Writer::new(connect(&database).await?, head.position());
         let (flushing, committed) = mpsc::channel(UNFLUSHED);
         tokio::spawn(flush(flusher, committed, head, database.channel()));
         Ok(Self { writer, used: Instant::now(), flushing })
@@ -177,15 +180,15 @@ pub(super) async fn connect(database: &Database) -> sqlx::Result<PgConnection> {
     connection::connect(&database.options().clone().options(SETTINGS)).await
 }
 
-impl Unflushed {
-    fn answer(self) {
-        for (client, answer) in self.answers {
+impl Committed {
+    fn answer(&mut self) {
+        for (client, answer) in self.waiting.drain(..) {
             drop(client.send(answer));
         }
     }
 
-    fn fail(self) {
-        for (client, _) in self.answers {
+    fn fail(&mut self) {
+        for (client, _) in self.waiting.drain(..) {
             drop(client.send(Err(unknown())));
         }
     }
@@ -196,32 +199,34 @@ fn unknown() -> AppendError {
     AppendError::Unavailable("the connection was lost before the answer; the same ids can be sent again".into())
 }
 
-/// Flushes and answers what is committed, all that waits at once. Ends with the session, or with its connection.
+/// Flushes and answers what is committed, all that is there at once, and tells the other hosts. Ends with the session, or
+/// with its connection.
 async fn flush(
     mut connection: PgConnection,
-    mut committed: mpsc::Receiver<Unflushed>,
+    mut committed: mpsc::Receiver<Committed>,
     head: Arc<Head>,
     channel: String,
 ) {
     while let Some(first) = committed.recv().await {
-        let mut waiting = vec![first];
+        let mut taken = vec![first];
         while let Ok(more) = committed.try_recv() {
-            waiting.push(more);
+            taken.push(more);
         }
-        if let Err(error) = head::flush(&mut connection).await {
+        let is_durable = taken.iter().all(|committed| committed.waiting.is_empty());
+        if !is_durable && let Err(error) = head::flush(&mut connection).await {
             tracing::error!("appends could not be made durable: {}", connection::describe(&error));
             // From now on nothing is handed over; what was is answered.
             committed.close();
             while let Some(more) = committed.recv().await {
-                waiting.push(more);
+                taken.push(more);
             }
-            waiting.into_iter().for_each(Unflushed::fail);
+            taken.iter_mut().for_each(Committed::fail);
             return;
         }
         // Before the answers, so that whoever has one can read what it appended.
-        let reached = waiting.iter().map(|unflushed| unflushed.head).max().unwrap_or_default();
+        let reached = taken.iter().map(|committed| committed.head).max().unwrap_or_default();
         head.advance(reached);
-        waiting.into_iter().for_each(Unflushed::answer);
+        taken.iter_mut().for_each(Committed::answer);
         if let Err(error) = notify(&mut connection, &channel, reached).await {
             tracing::warn!("other hosts could not be notified: {}", connection::describe(&error));
         }

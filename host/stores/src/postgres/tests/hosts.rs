@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lantern_core::{Event, Expected, Filter, Log, NewEvent, Position, log::Range};
+use lantern_core::{
+    Event, Expected, Filter, Log, NewEvent, Position, Version,
+    log::{AppendError, Range},
+};
 use sqlx::{Connection, raw_sql};
 use tokio::{task::JoinSet, time};
 
@@ -159,7 +162,7 @@ async fn a_host_that_freezes_in_a_transaction_holds_the_others_up_for_seconds_on
 }
 
 #[tokio::test]
-async fn what_a_writer_has_read_before_its_turn_counts_only_if_nobody_wrote_since() {
+async fn what_a_writer_decides_before_its_turn_counts_only_if_nobody_wrote_since() {
     let schema = Schema::new();
     let database = schema.open().await;
     let log = postgres::Log::open(&database).await.unwrap();
@@ -168,9 +171,9 @@ async fn what_a_writer_has_read_before_its_turn_counts_only_if_nobody_wrote_sinc
     let mut turn = other.begin_with("begin; select from log for update").await.unwrap();
     let appending = append_some(&log, "A-1", 1);
     let writing = async {
-        // The writer has read, and waits for its turn.
+        // The writer has decided, and waits for its turn.
         let waiting = "select exists (select from pg_stat_activity where application_name = $1
-            and wait_event_type = 'Lock' and query like 'select append(%')";
+            and wait_event_type = 'Lock' and query like '%append($1%')";
         loop {
             let waiting = sqlx::query_scalar(waiting).bind(database.channel());
             if waiting.fetch_one(&mut *turn).await.unwrap() {
@@ -185,6 +188,62 @@ async fn what_a_writer_has_read_before_its_turn_counts_only_if_nobody_wrote_sinc
     assert_eq!((places[0].position, places[0].version.0), (Position(3), 3));
     append_some(&log, "A-1", 1).await;
     assert_dense(&read_all(&log, &Filter::all(), 10).await);
+}
+
+#[tokio::test]
+async fn a_writer_that_remembers_nothing_is_as_right_as_one_that_does() {
+    let schema = Schema::new();
+    let (first, odd) = (postgres::Log::open(&schema.open().await).await.unwrap(), event("Odd"));
+    append_some(&first, "A-1", 3).await;
+    append(&first, "A-2", vec![odd.clone()]).await;
+    drop(first);
+    let fresh = async || postgres::Log::open(&schema.open().await).await.unwrap();
+    // Whatever is expected of a stream that the writer has never seen.
+    let wrong = [Expected::NoStream, Expected::Exact(Version(2)), Expected::Exact(Version(4))];
+    for expected in wrong {
+        let refused = try_append(&fresh().await, "A-1", expected, event("Late")).await;
+        let AppendError::WrongExpectedVersion { actual, .. } = refused.unwrap_err() else { panic!("{expected:?}") };
+        assert_eq!(actual, Version(3));
+    }
+    let absent = try_append(&fresh().await, "A-9", Expected::StreamExists, event("Late")).await;
+    assert!(matches!(absent, Err(AppendError::WrongExpectedVersion { actual: Version::NONE, .. })), "{absent:?}");
+    let right = [Expected::Any, Expected::StreamExists, Expected::Exact(Version(5))];
+    for (version, expected) in (4..).zip(right) {
+        let place = try_append(&fresh().await, "A-1", expected, event("More")).await.unwrap();
+        assert_eq!((place.version.0, place.position.0), (version, version + 1));
+    }
+    // An event that is there is not written again, and its id is for no other.
+    let log = fresh().await;
+    assert_eq!(try_append(&log, "A-2", Expected::Any, odd.clone()).await.unwrap().position, Position(4));
+    let other = NewEvent { id: odd.id, ..event("Other") };
+    let taken = try_append(&fresh().await, "A-3", Expected::NoStream, other).await;
+    assert!(matches!(taken, Err(AppendError::DuplicateEvent { position: Position(4), .. })), "{taken:?}");
+    append_some(&log, "A-3", 2).await;
+    assert_dense(&read_all(&log, &Filter::all(), 10).await);
+}
+
+#[tokio::test]
+async fn only_a_writer_that_is_alone_waits_for_the_disk_in_its_turn() {
+    let schema = Schema::new();
+    let database = schema.open().await;
+    let note = "create table noted (position bigint, setting text);
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into noted values (new.position, current_setting('synchronous_commit')); return null; end $$;
+        create constraint trigger note after insert on event deferrable initially deferred
+            for each row execute function note()";
+    raw_sql(note).execute(database.pool()).await.unwrap();
+    let log = postgres::Log::open(&database).await.unwrap();
+    append_some(&log, "A-1", 1).await;
+    append_some(&log, "A-1", 1).await;
+    raw_sql(INSERT_RAW).execute(database.pool()).await.unwrap();
+    append_some(&log, "A-1", 1).await;
+    append_some(&log, "A-1", 1).await;
+    append_some(&log, "A-1", 1).await;
+    let noted = "select position, setting from noted where position <> 3 order by position";
+    let noted: Vec<(i64, String)> = sqlx::query_as(noted).fetch_all(database.pool()).await.unwrap();
+    let noted: Vec<_> = noted.iter().map(|(position, setting)| (*position, setting.as_str())).collect();
+    // Two after the other host's: the first one finds it, the second one finds itself alone again.
+    assert_eq!(noted, [(1, "on"), (2, "on"), (4, "off"), (5, "off"), (6, "on")]);
 }
 
 #[tokio::test]
