@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use lantern_core::{Append, Log, NewEvent, Payload, Position};
+use fastrand::Rng;
+use lantern_core::{Append, Expected, Log, NewEvent, Payload, Position, StreamName, Timestamp};
 use rusqlite::{Connection, Statement, TransactionBehavior, params};
 
 use crate::{
     Bench,
-    events::Generator,
+    events::{Generator, new_event, some_type},
     figures::{median, per_second, rate},
     report::{Report, ratio},
     world::open_log,
@@ -62,7 +63,12 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 /// Appends from many clients, each waiting for its answer before it appends again.
 pub(crate) async fn by_clients(log: Arc<dyn Log>, each: usize, events: usize) -> Result<Appended> {
     let mut work = divided(each, events)?;
-    let transactions = tokio::spawn(count_moves(log.clone(), events));
+    // A log that has to find its server first has found it by then.
+    let first = new_event(&mut Rng::with_seed(1), some_type()?, Timestamp(0));
+    let stream = StreamName::new("Before-1")?;
+    log.append(vec![Append { stream, expected: Expected::Any, events: vec![first] }]).await?;
+    let end = Position(log.head().borrow().0 + events as u64);
+    let transactions = tokio::spawn(count_moves(log.clone(), end));
     let began = Instant::now();
     let mut clients = tokio::task::JoinSet::new();
     for appends in work.drain(..) {
@@ -79,7 +85,7 @@ pub(crate) async fn by_clients(log: Arc<dyn Log>, each: usize, events: usize) ->
     }
     let took = began.elapsed();
     let transactions = transactions.await?;
-    ensure!(*log.head().borrow() == Position(events as u64), "the log ends at {:?}", log.head().borrow());
+    ensure!(*log.head().borrow() == end, "the log ends at {:?}", log.head().borrow());
     Ok(Appended { took, batch: events.div_ceil(transactions.max(1)) })
 }
 
@@ -96,11 +102,11 @@ fn divided(each: usize, all: usize) -> Result<Vec<Vec<Append>>> {
     Ok(clients)
 }
 
-/// Counts how often the head moves, which it does once a transaction, until all is appended.
-async fn count_moves(log: Arc<dyn Log>, events: usize) -> usize {
+/// Counts how often the head moves, which it does once a transaction, until the log ends at a position.
+async fn count_moves(log: Arc<dyn Log>, end: Position) -> usize {
     let mut head = log.head();
     let mut moves = 0;
-    while head.borrow_and_update().0 < events as u64 && head.changed().await.is_ok() {
+    while *head.borrow_and_update() < end && head.changed().await.is_ok() {
         moves += 1;
     }
     moves
