@@ -14,7 +14,7 @@ use lantern_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::routes::{consuming, generation};
+use crate::configured::{consuming, generation};
 
 /// The collection of those of an inbox.
 const COLLECTION: &str = "dead-letters";

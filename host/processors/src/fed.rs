@@ -9,11 +9,12 @@ use lantern_core::{
 
 use crate::{
     Refusal, Retried,
+    configured::Configured,
     dead_messages::DeadMessage,
     feed::{Decision, Feed},
     processor::Running,
     route::MOST_RETRIED,
-    routes::{Configured, RouteStatus, no_dead_letter},
+    routes::{RouteStatus, no_dead_letter},
 };
 
 /// A projection that is fed on this host.
@@ -35,7 +36,7 @@ impl Fed {
             messages: flow.messages,
             dead_letters: flow.dead_letters,
             last_error: flow.last_error.clone().or_else(|| progress.last_error.clone()),
-            ..configured.unknown(Some(host.name.clone()))
+            ..RouteStatus::unknown(configured, Some(host.name.clone()))
         }
     }
 

@@ -11,12 +11,13 @@ use tokio::{
 use crate::{
     Ports, Refusal, Retried, arrivals,
     command::Command,
+    configured::{Configured, Consume, Publish, generation},
     dead_messages::DeadMessages,
     generation::Hold,
     inbox::{Flow, Inbox, Order},
     processor::{Begun, Running},
     relay::Relay,
-    routes::{Configured, Consume, Publish, generation, no_dead_letter},
+    routes::no_dead_letter,
     tenure::Tenure,
 };
 

@@ -1,75 +1,24 @@
-//! Routes between the log and buses, as the configuration has them. Like processors they are spread over the hosts that
-//! have them, see `steward`; this is their public face. What runs is in `route`.
+//! Routes between the log and buses: how they are doing, and what operators ask of them. Like processors they are spread
+//! over the hosts that have them, see `steward`. What runs is in `route`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use lantern_core::{
-    Destination, Filter, Generation, Happening, Kind, Name, Parked, Position, ReadModel, State, Subject, Subscription,
-    Timestamp, bus::Lag, parked::Standing, read_model::ReadModelError,
+    Filter, Happening, Kind, Name, Parked, Position, ReadModel, State, Subject, Timestamp, bus::Lag, parked::Standing,
+    read_model::ReadModelError,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    LastError, Place, Ports, Refusal, Retried, Selection, Start, Supervisor,
+    LastError, Place, Refusal, Retried, Selection, Supervisor,
     command::Command,
+    configured::{Configured, Consume, Direction, consuming, generation, publishing},
     dead_messages::{DeadMessage, DeadMessages},
     fed::Fed,
-    relay::Unchanged,
     route::Route,
+    route_table::RouteTable,
     tenure::Tenure,
 };
-
-/// A route from the log to a bus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    /// Its name, unique among all routes. Its checkpoint is kept under it.
-    pub name: Name,
-    /// The bus.
-    pub bus: Name,
-    /// Where events go there.
-    pub destination: Destination,
-    /// The categories that are published; all when empty.
-    pub categories: BTreeSet<String>,
-    /// The event types that are published; all when empty.
-    pub event_types: BTreeSet<String>,
-    /// Where it begins that has no checkpoint yet.
-    pub start: Start,
-}
-
-/// A route from a bus into the log, or straight to a projection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consume {
-    /// Its name, unique among all routes. Its dead letters are kept under it.
-    pub name: Name,
-    /// The bus.
-    pub bus: Name,
-    /// What is consumed there, and as whom.
-    pub subscription: Subscription,
-    /// The projection it feeds; it leads into the log when there is none.
-    pub projection: Option<Name>,
-}
-
-/// A route as the configuration has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Configured {
-    /// From the log to a bus.
-    Publish(Publish),
-    /// From a bus into the log, or to a projection.
-    Consume(Consume),
-}
-
-/// Which way messages go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// From the log to a bus.
-    Publish,
-    /// From a bus into the log, or to a projection.
-    Consume,
-}
 
 /// How a route is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,65 +72,20 @@ pub enum DeadLetter {
 #[derive(Clone)]
 pub struct Routes(Supervisor);
 
-/// The routes of the configuration, and those of them that this host runs.
-pub(crate) struct RouteTable {
-    ports: Arc<Ports>,
-    configured: BTreeMap<Name, Configured>,
-    /// Under which names they have leases.
-    units: Vec<Name>,
-    /// These names, and those of routes that feed projections.
-    known: Vec<Name>,
-    running: Mutex<BTreeMap<Name, Arc<Route>>>,
-}
-
-impl Configured {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        match self {
-            Self::Publish(publish) => &publish.name,
-            Self::Consume(consume) => &consume.name,
-        }
-    }
-
-    /// The bus.
-    #[must_use]
-    pub fn bus(&self) -> &Name {
-        match self {
-            Self::Publish(publish) => &publish.bus,
-            Self::Consume(consume) => &consume.bus,
-        }
-    }
-
-    /// The name under which it has a lease, a checkpoint and lines in the journal; those of the projection it feeds.
-    pub(crate) fn unit(&self) -> Name {
-        match self {
-            Self::Consume(Consume { projection: Some(projection), .. }) => projection.clone(),
-            _ => self.reserved(),
-        }
-    }
-
-    /// Its own name among those of processors.
-    fn reserved(&self) -> Name {
-        match self {
-            Self::Publish(publish) => publishing(&publish.name),
-            Self::Consume(consume) => consuming(&consume.name),
-        }
-    }
-
-    /// How it stands that this host does not run.
-    pub(crate) fn unknown(&self, host: Option<String>) -> RouteStatus {
-        let (direction, topic, group, projection) = match self {
-            Self::Publish(publish) => (Direction::Publish, &publish.destination.topic, None, None),
-            Self::Consume(Consume { subscription, projection, .. }) => {
+impl RouteStatus {
+    /// Of a route that this host does not run.
+    pub(crate) fn unknown(route: &Configured, host: Option<String>) -> Self {
+        let (direction, topic, group, projection) = match route {
+            Configured::Publish(publish) => (Direction::Publish, &publish.destination.topic, None, None),
+            Configured::Consume(Consume { subscription, projection, .. }) => {
                 (Direction::Consume, &subscription.topic, Some(subscription.group.to_string()), projection.clone())
             }
         };
-        RouteStatus {
-            name: self.name().clone(),
+        Self {
+            name: route.name().clone(),
             host,
             direction,
-            bus: self.bus().clone(),
+            bus: route.bus().clone(),
             topic: topic.to_string(),
             group,
             projection,
@@ -195,73 +99,6 @@ impl Configured {
             dead_letters: 0,
             last_error: None,
         }
-    }
-}
-
-impl Publish {
-    /// Which events it takes.
-    pub(crate) fn filter(&self) -> Filter {
-        let (categories, event_types) = (self.categories.clone(), self.event_types.clone());
-        Filter { categories, event_types, ..Filter::default() }
-    }
-}
-
-impl RouteTable {
-    /// Routes that are configured; none runs yet.
-    pub(crate) fn new(ports: &Ports, routes: Vec<Configured>) -> Result<Self, Refusal> {
-        if let Some(lost) = routes.iter().find(|route| ports.buses.get(route.bus()).is_none()) {
-            return Err(Refusal::UnknownBus { route: lost.name().clone(), bus: lost.bus().clone() });
-        }
-        for route in &routes {
-            if let Configured::Consume(consume) = route
-                && consume.projection.is_some()
-                && let Some(bus) = ports.buses.get(&consume.bus).filter(|bus| !bus.leaves_offsets())
-            {
-                let (route, system) = (consume.name.clone(), bus.system());
-                return Err(Refusal::NoOffsets { route, bus: consume.bus.clone(), system });
-            }
-        }
-        let ports = Arc::new(Ports { upcasting: Arc::new(Unchanged::new()), ..ports.clone() });
-        // A route that feeds a projection goes where that one is.
-        let mut units: Vec<Name> = routes.iter().map(Configured::unit).filter(Name::is_reserved).collect();
-        units.sort_unstable();
-        let mut known: Vec<Name> = routes.iter().map(Configured::reserved).collect();
-        known.sort_unstable();
-        let configured = routes.into_iter().map(|route| (route.name().clone(), route)).collect();
-        Ok(Self { ports, configured, units, known, running: Mutex::default() })
-    }
-
-    /// The names under which they have leases, in order.
-    pub(crate) fn units(&self) -> &[Name] {
-        &self.units
-    }
-
-    /// What this host can run beside what every host can: its routes, and what one of them feeds.
-    pub(crate) fn known(&self) -> &[Name] {
-        &self.known
-    }
-
-    /// The route that feeds a projection.
-    pub(crate) fn feeding(&self, projection: &Name) -> Option<&Consume> {
-        self.configured.values().find_map(|configured| match configured {
-            Configured::Consume(consume) if consume.projection.as_ref() == Some(projection) => Some(consume),
-            _ => None,
-        })
-    }
-
-    /// Takes out what runs under a name.
-    pub(crate) fn remove(&self, unit: &Name) -> Option<Arc<Route>> {
-        self.running().remove(unit)
-    }
-
-    /// All that run.
-    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
-        self.running().values().cloned().collect()
-    }
-
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Route>>> {
-        // Every change is a single insertion or removal, so a panic leaves nothing half-changed.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -339,7 +176,7 @@ impl Routes {
             return Err(self.elsewhere(name));
         };
         let unit = configured.unit();
-        let mut status = configured.unknown(self.host_of(&unit));
+        let mut status = RouteStatus::unknown(configured, self.host_of(&unit));
         let is_paused = {
             let roster = &self.0.processors().roster;
             roster.paused_routes.contains(&unit) || roster.deployed.get(&unit).is_some_and(|deployed| deployed.paused)
@@ -589,7 +426,7 @@ impl Routes {
 
     /// How a route is doing that runs here.
     fn shown(&self, configured: &Configured, route: &Route) -> RouteStatus {
-        let unknown = configured.unknown(Some(self.0.identity().name.clone()));
+        let unknown = RouteStatus::unknown(configured, Some(self.0.identity().name.clone()));
         match route {
             Route::Publishes(running) => {
                 let head = *self.table().ports.log.head().borrow();
@@ -620,21 +457,6 @@ impl Routes {
             }
         }
     }
-}
-
-/// The name under which a route that publishes has its lease and its checkpoint.
-fn publishing(route: &Name) -> Name {
-    Name::reserved("publish", route)
-}
-
-/// The name under which a route that consumes has its lease and its dead letters.
-pub(crate) fn consuming(route: &Name) -> Name {
-    Name::reserved("consume", route)
-}
-
-/// What a route keeps.
-pub(crate) fn generation(unit: &Name) -> Generation {
-    Generation { processor: unit.clone(), number: 1 }
 }
 
 fn unknown(name: &Name) -> Refusal {

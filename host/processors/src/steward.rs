@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     Ports, Refusal, Supervisor,
-    routes::consuming,
+    configured::consuming,
     supervisor::Shared,
     tenure::{Tenure, Term},
 };

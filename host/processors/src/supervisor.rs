@@ -19,13 +19,14 @@ use tokio::sync::Notify;
 use crate::{
     Refusal, Retried, Selection, Status,
     command::Command,
+    configured::Configured,
     dry_run,
     feed::Feed,
     generation::Hold,
     messages::Buses,
     processor::{Begun, Processor, Running, Standing, settings},
     roster::{Back, Deployed, Roster},
-    routes::{Configured, RouteTable},
+    route_table::RouteTable,
     steward::{self, Charges},
     tenure::Tenure,
 };

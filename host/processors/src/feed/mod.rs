@@ -27,9 +27,9 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use self::feeding::Feeding;
 use crate::{
+    configured::Consume,
     dead_messages::{DeadMessage, DeadMessages},
     inbox::Flow,
-    routes::Consume,
 };
 
 /// How many messages, and about how many bytes of them, are kept that are not committed.
