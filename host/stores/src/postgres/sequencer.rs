@@ -33,7 +33,7 @@ use crate::waiting::{Answer, Request, Size};
 const CROWD: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// How many transactions may wait for the disk.
+/// How many transactions may wait for the disk, or to be told of.
 const UNFLUSHED: usize = 64;
 
 /// A connection that was idle for this long is tried out before it is used.
